@@ -1,0 +1,76 @@
+# `make help` says what there is. Everything lives in .venv, .cache and dist, and can be run again at any time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# What the tools would keep in the home folder: there it can hide the working tree.
+export XDG_CACHE_HOME := $(CURDIR)/.cache/xdg
+export MYPYPATH := $(CURDIR)/.venv/collections
+export PYTHONDONTWRITEBYTECODE := 1
+
+COLLECTION := $(CURDIR)/.venv/collections/ansible_collections/agentfactory/core
+PYTEST := .venv/bin/python -m pytest
+ARGS ?=
+
+.PHONY: help setup packages requirements lab lab-down demo bench test lint unit unit-oldest unit-py39 integration molecule sanity docs build clean
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv, with every tool in it
+	@tools/setup main
+
+packages: ## Install the programs that the lab and the tests run (podman and others), where missing
+	@tools/packages
+
+requirements: setup ## Pin the requirements*.txt anew from the requirements*.in
+	@tools/requirements
+
+lab: setup packages ## Start the test hosts (or repair them), and write inventories/lab
+	ansible-playbook playbooks/lab.yml $(ARGS)
+
+lab-down: setup ## Remove the test hosts
+	ansible-playbook playbooks/lab.yml -e lab_state=absent $(ARGS)
+
+demo: setup packages ## Two agents on three hosts: deployed, updated, a broken update undone, rolled back
+	tools/demo
+
+bench: setup packages ## Measure against a plain role, pyinfra and plain ssh
+	@tools/setup bench
+	tools/bench $(ARGS)
+
+test: lint unit unit-oldest unit-py39 sanity integration molecule ## Everything, fast first
+
+lint: setup ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
+	@tools/lint
+
+unit: setup ## Unit tests
+	$(PYTEST) tests/unit $(ARGS)
+
+unit-oldest: ## Unit tests on the oldest supported ansible-core and Python
+	@tools/setup oldest
+	PATH="$(CURDIR)/.venv-oldest/bin:$$PATH" .venv-oldest/bin/python -m pytest tests/unit $(ARGS)
+
+unit-py39: ## Unit tests of what runs on hosts, on the hosts' oldest Python
+	@tools/unit-py39 $(ARGS)
+
+sanity: setup ## ansible-test sanity
+	@tools/sanity $(ARGS)
+
+integration: setup packages ## Tests on real hosts
+	$(PYTEST) tests/integration $(ARGS)
+
+molecule: setup packages ## The scenarios under molecule/
+	@tools/molecule $(ARGS)
+
+docs: setup ## The reference of modules, plugins and roles, as HTML in dist/docs
+	@tools/docs
+
+build: setup ## The collection's archive, in dist
+	ansible-galaxy collection build --force --output-path dist
+
+clean: ## Remove everything that these targets make, but for the lab (make lab-down)
+	rm -rf .venv .venv-oldest .venv-py39 .venv-bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/output
