@@ -6,12 +6,9 @@ MAKEFLAGS += --no-print-directory
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# What the tools would keep in the home folder: there it can hide the working tree.
-export XDG_CACHE_HOME := $(CURDIR)/.cache/xdg
 export MYPYPATH := $(CURDIR)/.venv/collections
 export PYTHONDONTWRITEBYTECODE := 1
 
-COLLECTION := $(CURDIR)/.venv/collections/ansible_collections/agentfactory/core
 PYTEST := .venv/bin/python -m pytest
 ARGS ?=
 
