@@ -1,0 +1,225 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inventory plugin agentfactory.core.fleet: reads fleet.yml, checks it in full, and tells each host what it runs."""
+
+DOCUMENTATION = r"""
+name: fleet
+short_description: Which agents run where
+version_added: 0.1.0
+author: agentfactory contributors (@agentfactory)
+description:
+  - Reads C(fleet.yml), the declaration of which agents run on which hosts, at which version, with what configuration.
+  - Loads the other inventory sources itself, so C(-i fleet.yml) alone is enough. It works as well in a directory of sources.
+  - Checks everything before any host is touched. Where anything is wrong, all of it is reported and the run ends with exit
+    code 4, whatever the configuration says about inventories that cannot be parsed.
+  - Makes the group C(agentfactory) of all managed hosts and a group C(agent_<name>) of each agent's hosts.
+  - Each managed host gets C(agentfactory_agents), which may be empty, and C(agentfactory_secrets).
+  - Values under O(agents) are passed on untouched, so templates, vaulted strings and C(!unsafe) work in C(config) and C(secrets).
+options:
+  plugin:
+    description: Marks the file as a fleet.
+    type: str
+    required: true
+    choices: [agentfactory.core.fleet]
+  inventory:
+    description:
+      - The inventory sources with the hosts, relative to this file.
+      - By default all the other sources beside this file.
+    type: list
+    elements: path
+  environment:
+    description: What the fleet is called; only releases of this environment are changed or removed on a host.
+    type: str
+    required: true
+  managed:
+    description: Pattern of every host that this fleet owns, also of those without agents.
+    type: raw
+    default: all
+  artifacts:
+    description: Directory of packaged agents, relative to this file.
+    type: str
+    required: true
+  max_removals:
+    description: How many agents may be removed in one run without C(-e confirm_removals=N), counted on each host.
+    type: int
+    default: 1
+  agents:
+    description:
+      - The agents by name.
+      - Each has C(version), C(hosts) (a pattern), and where wanted C(instances), C(config), C(secrets), C(ports), C(resources), C(state),
+        C(rollout) and C(source).
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+# inventories/production/fleet.yml
+plugin: agentfactory.core.fleet
+inventory: hosts.yml
+environment: production
+artifacts: ../../dist
+agents:
+  thermostat:
+    version: "1.4.2"
+    hosts: homes
+    instances: 2
+    config: {set_point: 21}
+    secrets: {mqtt_password: "{{ vault_mqtt_password }}"}
+    rollout: {waves: [1, 25%, 100%], max_failures: 0, rollback: fleet}
+"""
+
+import os
+import traceback
+from typing import Any, NoReturn
+
+from ansible.errors import AnsibleError, AnsibleParserError, ExitCode
+from ansible.inventory.manager import IGNORED, InventoryManager
+from ansible.plugins.inventory import BaseInventoryPlugin
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
+
+GROUP = "agentfactory"
+_FILES = ("fleet.yml", "fleet.yaml")
+
+
+class InventoryModule(BaseInventoryPlugin):
+    """A thin layer: sources and groups are Ansible's, the fleet is plugin_utils.fleet's."""
+
+    NAME = "agentfactory.core.fleet"
+
+    def verify_file(self, path: str) -> bool:
+        return os.path.basename(path) in _FILES and super().verify_file(path)
+
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
+        super().parse(inventory, loader, path, cache=cache)
+        data = loader.load_from_file(path, cache="none", trusted_as_template=True)
+        if not isinstance(data, dict) or data.get("plugin") != self.NAME:
+            raise AnsibleParserError(f"{path} is not a file of {self.NAME}")
+        label = _label(path)
+        try:
+            hosts = self._sources(data.get("inventory"), path, label)
+            fleet = _fleet.load(
+                data, path=path, text=_source_text(loader, path), select=_selector(hosts), catalog=Catalog, label=label,
+            )
+            self._check_groups(hosts, fleet, label)
+            _copy(hosts, inventory)
+            _declare(inventory, fleet)
+        except _fleet.FleetError as error:
+            self._stop(error.problems, error)
+        except Exception as error:
+            self._stop([f"{label}: {type(error).__name__}: {error}"], error)
+
+    def _stop(self, problems: list[str], cause: Exception) -> NoReturn:
+        """End the run. Any exception would become a warning, and the playbook would run on hosts without agents."""
+        many = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+        self.display.vvv("".join(traceback.format_exception(cause)))
+        self.display.error("\n  ".join([f"The fleet is not valid, nothing was touched ({many}):", *problems]), wrap_text=False)
+        raise SystemExit(int(ExitCode.PARSER_ERROR)) from cause
+
+    def _sources(self, given: object, path: str, label: str) -> InventoryManager:
+        """An inventory of its own with the fleet's hosts: patterns see these sources, whatever else the run was given."""
+        base = os.path.dirname(os.path.abspath(path))
+        manager = InventoryManager(loader=self.loader, sources=[], parse=False)
+        named = [given] if isinstance(given, str) else given
+        if not named:
+            named = [name for name in sorted(os.listdir(base)) if name not in _FILES and not IGNORED.search(os.fsencode(name))]
+        problems = []
+        if not isinstance(named, list) or not all(isinstance(source, str) for source in named):
+            raise _fleet.FleetError([f"{label}: inventory: must be a file name or a list of them"])
+        for source in named:
+            place = os.path.normpath(os.path.join(base, os.path.expanduser(source)))
+            if not os.path.exists(place):
+                problems.append(f"{label}: inventory: there is no {_label(place)}")
+            elif os.path.basename(place) in _FILES and not os.path.isdir(place):
+                problems.append(f"{label}: inventory: {_label(place)} is a fleet itself")
+            elif not manager.parse_source(place):
+                problems.append(f"{label}: inventory: {_label(place)} cannot be parsed as an inventory source")
+        if not named:
+            problems.append(f"{label}: inventory: there is no other inventory source beside this file")
+        if problems:
+            raise _fleet.FleetError(problems)
+        manager.reconcile_inventory()
+        return manager
+
+    def _check_groups(self, hosts: InventoryManager, fleet: _fleet.Fleet, label: str) -> None:
+        """The groups that the fleet makes must not hold other hosts already."""
+        wanted = {GROUP: ("managed", set(fleet.declared))}
+        wanted |= {_fleet.group_of(name): (f"agents.{name}.hosts", set(there)) for name, there in fleet.hosts.items()}
+        problems = [
+            f"{label}: {key}: the inventory has a group {group} with a host that is not in it here: {host.name}"
+            for group, (key, there) in wanted.items() if group in hosts.groups
+            for host in hosts.groups[group].get_hosts() if host.name not in there
+        ]
+        other = self.inventory.groups[GROUP].vars.get("agentfactory_fleet") if GROUP in self.inventory.groups else None
+        if other is not None and other != fleet.file:
+            problems.append(f"{label}: another fleet is in this inventory already: {_label(other)}")
+        if problems:
+            raise _fleet.FleetError(problems)
+
+
+def _label(path: str) -> str:
+    """A path as a person would write it."""
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else near
+
+
+def _source_text(loader: Any, path: str) -> str:
+    """The file as it is (decrypted where it is vaulted), as a plain string: the YAML library takes no tagged ones."""
+    return str(loader.get_text_file_contents(path).encode("utf-8", "surrogateescape"), "utf-8", "replace")
+
+
+def _selector(hosts: InventoryManager) -> _fleet.Select:
+    def select(pattern: str | list[str]) -> list[str]:
+        try:
+            return [host.name for host in hosts.get_hosts(pattern)]
+        except AnsibleError as error:
+            raise ValueError(str(error)) from error
+
+    return select
+
+
+def _copy(source: InventoryManager, target: Any) -> None:
+    """Put groups, hosts and their variables into the run's inventory, values untouched."""
+    for group in source.groups.values():
+        target.add_group(group.name)
+        into = target.groups[group.name]
+        into.set_priority(group.priority)
+        for key, value in group.vars.items():
+            into.set_variable(key, value)
+    for name, host in source.hosts.items():
+        target.add_host(name)
+        into = target.hosts[name]
+        for key, value in host.vars.items():
+            into.set_variable(key, value)
+    for group in source.groups.values():
+        for child in group.child_groups:
+            target.add_child(group.name, child.name)
+        for host in group.hosts:
+            target.add_child(group.name, host.name)
+
+
+def _declare(inventory: Any, fleet: _fleet.Fleet) -> None:
+    """The fleet as groups and variables.
+
+    Variables are set on the objects: through the inventory's own setter each value would be copied for each host.
+    """
+    inventory.add_group(GROUP)
+    for key, value in {
+        "agentfactory_fleet": fleet.file,
+        "agentfactory_environment": fleet.environment,
+        "agentfactory_artifacts": fleet.artifacts,
+        "agentfactory_max_removals": fleet.max_removals,
+        "agentfactory_sources": fleet.sources,
+        "agentfactory_versions": {name: agent["version"] for name, agent in fleet.agents.items() if agent["state"] != "absent"},
+    }.items():
+        inventory.groups[GROUP].set_variable(key, value)
+    for host, declared in fleet.declared.items():
+        inventory.add_child(GROUP, host)
+        inventory.hosts[host].vars["agentfactory_agents"] = declared
+        inventory.hosts[host].vars["agentfactory_secrets"] = fleet.secrets[host]
+    for name, hosts in fleet.hosts.items():
+        group = inventory.add_group(_fleet.group_of(name))
+        for host in hosts:
+            inventory.add_child(group, host)

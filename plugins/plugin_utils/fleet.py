@@ -1,0 +1,231 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""fleet.yml -> what each host is to run, checked in full before any host is touched.
+
+Nothing here knows Ansible's inventory: patterns are resolved by a function, manifests come from a `Catalog`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypedDict
+
+from . import _checks as c
+from .fleet_config import config_problems
+from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan
+from .fleet_ports import Claim, clashes, ports_of
+
+__all__ = ["Declaration", "Fleet", "FleetError", "Select", "group_of", "load"]
+
+Manifest = dict[str, Any]
+Select = Callable[[str | list[str]], list[str]]
+"""Host names of an Ansible pattern, in inventory order; [] where nothing matches, ValueError where it is no pattern."""
+
+
+class Manifests(Protocol):
+    """Where manifests come from."""
+
+    def find(self, name: str, version: str, source: str | None) -> Manifest:
+        """The manifest of one version; ValueError says what there is instead."""
+
+
+class Declaration(TypedDict):
+    """One agent as a host is to run it (an item of `agentfactory_agents`)."""
+
+    name: str
+    version: str
+    state: str
+    instances: list[str]
+    ports: dict[str, dict[str, int]]
+    config: dict[str, Any]
+    resources: dict[str, Any]
+    rollout: Rollout
+    secrets: list[str]
+
+
+@dataclass
+class Fleet:
+    """A checked fleet. Hosts with equal declarations share the very same list."""
+
+    file: str
+    environment: str
+    artifacts: str
+    max_removals: int
+    agents: dict[str, Declaration] = field(default_factory=dict)
+    hosts: dict[str, list[str]] = field(default_factory=dict)
+    """agent -> its hosts"""
+    sources: dict[str, str] = field(default_factory=dict)
+    """agent -> the directory of its agent.yml"""
+    declared: dict[str, list[Declaration]] = field(default_factory=dict)
+    """managed host -> what it runs, possibly []"""
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """managed host -> {agent: {name: value as it was read}}"""
+
+
+def group_of(agent: str) -> str:
+    """The inventory group of an agent's hosts."""
+    return "agent_" + agent.replace("-", "_")
+
+
+def load(
+    data: object, *, path: str, text: str, select: Select, catalog: Callable[[str], Manifests], label: str = "",
+) -> Fleet:
+    """Check a parsed fleet.yml and spread it over the hosts.
+
+    `text` is the file's YAML (for what parsing loses), `catalog` makes the source of manifests from the artifacts' place,
+    `label` names the file in messages. Raises FleetError with every problem found.
+    """
+    problems = Problems(label or path)
+    scan(text, problems)
+    given = FLEET(data, "", problems)
+    broken = {_agent_of(line, problems.file) for line in problems.lines}
+    base = os.path.dirname(os.path.abspath(path))
+    artifacts = given.get("artifacts") or ""
+    place = artifacts if "://" in artifacts else os.path.normpath(os.path.join(base, os.path.expanduser(artifacts)))
+    fleet = Fleet(path, given.get("environment", ""), place, given["max_removals"])
+    managed = _hosts(given["managed"], "managed", select, problems)
+    manifests = catalog(place)
+    for name, agent in given["agents"].items():
+        if agent["source"]:
+            fleet.sources[name] = os.path.normpath(os.path.join(base, os.path.expanduser(agent["source"])))
+        fleet.hosts[name] = _agent_hosts(name, agent, managed, select, problems)
+        _check_complete(name, agent, problems)
+        if agent["state"] != "absent" and artifacts and agent["version"]:
+            manifest = _manifest(name, agent, manifests, fleet.sources.get(name), problems)
+        else:
+            manifest = None
+        if manifest is not None and name not in broken:
+            _check_against(name, agent, manifest, problems)
+        fleet.agents[name] = _declaration(name, agent, manifest)
+    _spread(fleet, managed, {name: agent["secrets"] for name, agent in given["agents"].items()})
+    _check_ports(fleet, problems)
+    if problems.lines:
+        raise FleetError(problems.lines)
+    return fleet
+
+
+def _agent_of(line: str, file: str) -> str:
+    """The agent that a problem is about: what follows from a broken value is not reported again."""
+    key = line.removeprefix(f"{file}: ").split(": ")[0].split(".")
+    return key[1] if len(key) > 1 and key[0] == "agents" else ""
+
+
+def _hosts(pattern: str | list[str], key: str, select: Select, problems: Problems) -> list[str]:
+    if not pattern:
+        return []
+    try:
+        found = select(pattern)
+    except ValueError as error:
+        problems.add(key, f"pattern {pattern!r}: {error}")
+        return []
+    if not found:
+        problems.add(key, f"pattern {pattern!r} matches no host")
+    return found
+
+
+def _agent_hosts(
+    name: str, agent: Mapping[str, Any], managed: list[str], select: Select, problems: Problems,
+) -> list[str]:
+    key = f"agents.{name}.hosts"
+    if not agent["hosts"]:
+        return list(managed) if agent["state"] == "absent" else []
+    hosts = _hosts(agent["hosts"], key, select, problems)
+    inside = set(managed)
+    outside = [host for host in hosts if host not in inside]
+    if outside and managed:
+        shown = ", ".join(outside[:5]) + (f" and {len(outside) - 5} more" if len(outside) > 5 else "")
+        problems.add(key, f"{shown} not in managed")
+    return [host for host in hosts if host in inside]
+
+
+def _check_complete(name: str, agent: Mapping[str, Any], problems: Problems) -> None:
+    if agent["state"] == "absent":
+        return
+    for key in ("version", "hosts"):
+        where = f"agents.{name}.{key}"
+        if not agent[key] and where not in problems.written:
+            problems.add(where, "is missing")
+
+
+def _manifest(
+    name: str, agent: Mapping[str, Any], manifests: Manifests, source: str | None, problems: Problems,
+) -> Manifest | None:
+    try:
+        return manifests.find(name, agent["version"], source)
+    except ValueError as error:
+        for line in str(error).splitlines():
+            problems.add(f"agents.{name}", line)
+        return None
+
+
+def _check_against(name: str, agent: Mapping[str, Any], manifest: Manifest, problems: Problems) -> None:
+    """What the fleet gives an agent against what its manifest asks for."""
+    key = f"agents.{name}"
+    for secret in manifest["secrets"]:
+        if secret not in agent["secrets"]:
+            problems.add(f"{key}.secrets.{secret}", f"is missing: the manifest of {name} {agent['version']} needs it")
+    for what in ("secrets", "ports"):
+        known = list(manifest[what])
+        for given in agent[what]:
+            if given not in known:
+                hint = c.near(str(given), known) or f"; known are {', '.join(known) or 'none'}"
+                problems.add(f"{key}.{what}.{given}", f"is not in the manifest of {name} {agent['version']}{hint}")
+    last = len(agent["instances"]) - 1
+    for port, base in {**manifest["ports"], **agent["ports"]}.items():
+        if base + last > 65535:
+            problems.add(f"{key}.ports.{port}", f"{base} + {last} for the last instance is above 65535")
+    for where, reason in config_problems(manifest, agent["config"]):
+        problems.add(c.join(f"{key}.config", where) if where else f"{key}.config", reason)
+
+
+def _declaration(name: str, agent: Mapping[str, Any], manifest: Manifest | None) -> Declaration:
+    absent = agent["state"] == "absent"
+    limits = {key: value for key, value in agent["resources"].items() if value != "manifest"}
+    return {
+        "name": name,
+        "version": agent["version"],
+        "state": agent["state"],
+        "instances": [] if absent else agent["instances"],
+        "ports": {} if manifest is None else ports_of({**manifest["ports"], **agent["ports"]}, agent["instances"]),
+        "config": {} if absent else agent["config"],
+        "resources": {**(manifest or {}).get("resources", {}), **limits},
+        "rollout": agent["rollout"],
+        "secrets": [] if absent else sorted(str(secret) for secret in agent["secrets"]),
+    }
+
+
+def _spread(fleet: Fleet, managed: list[str], secrets: Mapping[str, Any]) -> None:
+    """Give each managed host its agents, in the order of the file."""
+    names: dict[str, list[str]] = {host: [] for host in managed}
+    for agent, hosts in fleet.hosts.items():
+        for host in hosts:
+            names[host].append(agent)
+    shared: dict[tuple[str, ...], tuple[list[Declaration], dict[str, Any]]] = {}
+    for host, agents in names.items():
+        which = tuple(agents)
+        if which not in shared:
+            given = {
+                name: secrets[name] for name in which if secrets[name] and fleet.agents[name]["state"] != "absent"
+            }
+            shared[which] = ([fleet.agents[name] for name in which], given)
+        fleet.declared[host], fleet.secrets[host] = shared[which]
+
+
+def _check_ports(fleet: Fleet, problems: Problems) -> None:
+    """Report each pair of equal ports once, with one of its hosts."""
+    alike: dict[int, list[str]] = {}
+    for host, declared in fleet.declared.items():
+        alike.setdefault(id(declared), []).append(host)
+    reported: set[tuple[Claim, Claim]] = set()
+    for hosts in alike.values():
+        for number, first, second in clashes(fleet.declared[hosts[0]]):
+            if (first, second) in reported:
+                continue
+            reported.add((first, second))
+            more = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+            problems.add(
+                f"agents.{second.agent}.ports.{second.port}",
+                f"{number} (instance {second.instance}) is also agents.{first.agent}.ports.{first.port} "
+                f"(instance {first.instance}) on {hosts[0]}{more}",
+            )

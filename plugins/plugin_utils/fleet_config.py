@@ -1,0 +1,89 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet's configuration of an agent against the manifest's schema, as far as it can be judged before templating.
+
+The schema library takes 80 ms to import, which a deploy that changes nothing would pay each time; so a verdict of
+"valid" is remembered in the user's cache directory under the digest of what was judged. Errors are never remembered.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import _checks as c
+from .fleet_fields import plain
+from .manifest import ManifestError, validate_config
+
+_KEEP_DAYS = 30
+_GENERATION = 1  # raise it when what counts as valid changes
+
+
+def config_problems(manifest: Mapping[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
+    """(dotted key below config, reason) for each violation; [] where it is valid or cannot be judged yet."""
+    schema = manifest["config"]["schema"]
+    if schema is None:
+        return []
+    if not plain(config):  # a host's values are not known yet: they are judged when its release is staged
+        return _unknown(schema, config)
+    mark = _cache() / _digest(manifest["config"], config)
+    if _is_known(mark):
+        return []
+    try:
+        validate_config(dict(manifest), config, "")
+    except ManifestError as error:
+        return [_split(line) for line in error.problems]
+    _remember(mark)
+    return []
+
+
+def _split(line: str) -> tuple[str, str]:
+    """`: key: reason` -> (key, reason)."""
+    parts = line.removeprefix(": ").split(": ", 1)
+    return (parts[0], parts[1]) if len(parts) == 2 and " " not in parts[0] else ("", line.removeprefix(": "))
+
+
+def _unknown(schema: Any, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Keys at the top that a closed schema does not know."""
+    if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:
+        return []
+    if schema.get("patternProperties"):
+        return []
+    known = schema.get("properties") or {}
+    return [
+        (str(key), f"is not in the schema{c.near(str(key), known)}") for key in config if key not in known
+    ]
+
+
+def _digest(judged: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    text = json.dumps([_GENERATION, judged, config], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "agentfactory" / "valid-config"
+
+
+def _is_known(mark: Path) -> bool:
+    try:
+        return time.time() - mark.stat().st_mtime < _KEEP_DAYS * 86400
+    except OSError:
+        return False
+
+
+def _remember(mark: Path) -> None:
+    """A cache that cannot be written only costs time."""
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        old = time.time() - _KEEP_DAYS * 86400
+        for other in mark.parent.iterdir():
+            if other.stat().st_mtime < old:
+                other.unlink(missing_ok=True)
+        mark.touch(mode=0o600)
+    except OSError:
+        return
