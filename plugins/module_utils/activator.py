@@ -1,0 +1,166 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The activator: walks an intent file to its end as a transient unit of its own.
+
+It does not depend on the controller, SSH, or the module that started it. Killed, systemd starts it again and it goes on from
+the phases that the intent file holds. Agents go in parallel; the instances of one agent one at a time.
+"""
+
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, Optional
+
+from . import activation, history, removal, staging
+from .errors import HostError
+from .files import checkpoint, lock, read_json, read_text, write_json
+from .layout import Instance, Layout
+from .systemd import Systemd, run
+
+UNIT = "agentfactory-activation.service"
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def intent_path(layout: Layout) -> Path:
+    return layout.factory / "intents" / "activation.json"
+
+
+def read_intent(layout: Layout) -> "dict[str, Any]":
+    """The last intent: ``{"run", "who", "boot", "keep", "undo_siblings", "done", "steps": [...]}``; empty if none."""
+    return dict(read_json(intent_path(layout)) or {})
+
+
+def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[str, Any]") -> None:
+    """Make the intent durable. A step is ``{"agent", "instance", "action", "to", "from", "was_running", "phase"}``."""
+    intent = {
+        "run": request["who"]["run"], "who": request["who"], "boot": (read_text(BOOT) or "").strip(), "done": False,
+        "keep": request.get("keep", staging.DEFAULT_KEEP), "undo_siblings": request.get("undo_siblings", True),
+        "purge": bool(request.get("purge")), "steps": steps,
+    }  # fmt: skip
+    write_json(intent_path(layout), intent)
+    checkpoint("activate.intent")
+
+
+def launch(library: str) -> None:
+    """Start the activator as a transient unit that systemd starts again when it is killed."""
+    code = "import sys; sys.path.insert(0, %r); from agentfactory_host import activator; activator.main()" % library
+    run(["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--property=Restart=on-failure", "--property=RestartSec=200ms",
+         "--property=StartLimitIntervalSec=0", "--description=agentfactory: activation", sys.executable, "-I", "-c", code])  # fmt: skip
+
+
+def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict[str, Any]"]:
+    """The intent that is still being walked, if any.
+
+    One whose activator is gone goes on (same boot), or is closed: after a reboot the last proven releases run anyway.
+    """
+    intent = read_intent(layout)
+    if not intent or intent["done"]:
+        return None
+    if systemd.active(UNIT):
+        return intent
+    if intent["boot"] == (read_text(BOOT) or "").strip():
+        launch(library)
+        return intent
+    with lock(layout.factory / "locks" / "host.lock", wait=10, holder="another run is changing this host"):
+        close_after_reboot(layout, intent)
+    return None
+
+
+def close_after_reboot(layout: Layout, intent: "dict[str, Any]") -> None:
+    for step in intent["steps"]:
+        if step["phase"] != "done":
+            instance = Instance(layout, step["agent"], step["instance"])
+            history.append(layout, intent["who"], instance.id, step["action"], before=step["from"], after=step["to"],
+                           result="interrupted by a reboot")  # fmt: skip
+    write_json(intent_path(layout), dict(intent, done=True, interrupted=True))
+
+
+class Walk:
+    """One walk over an intent file, by as many threads as there are agents."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.systemd, self.intent = layout, Systemd(), read_intent(layout)
+        self._guard = threading.Lock()
+
+    def save(self, step: "dict[str, Any]", **changes: Any) -> None:
+        with self._guard:
+            step.update(changes)
+            write_json(intent_path(self.layout), self.intent)
+
+    def all(self) -> None:
+        agents: "dict[str, list[dict[str, Any]]]" = {}
+        for step in self.intent["steps"]:
+            agents.setdefault(step["agent"], []).append(step)
+        threads = [threading.Thread(target=self.agent, args=(steps,)) for steps in agents.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        staging.collect(self.layout, self.intent["keep"])
+        checkpoint("activate.collected")
+        self.intent["done"] = True
+        write_json(intent_path(self.layout), self.intent)
+
+    def agent(self, steps: "list[dict[str, Any]]") -> None:
+        """The instances of one agent, one at a time; after a failure the rest is left and what was switched goes back."""
+        failed = False
+        for step in steps:
+            if step["phase"] != "done" and failed:
+                self.save(step, phase="done", result="skipped", message="not attempted: another instance failed")
+            elif step["phase"] != "done":
+                self.one(step)
+            failed = failed or step["result"] == "failed"
+        if failed and self.intent["undo_siblings"]:
+            for step in steps:
+                if step["result"] == "ok" and step["action"] == "activate" and step["to"] != step["from"]:
+                    self.take_back(step)
+
+    def one(self, step: "dict[str, Any]") -> None:
+        instance = Instance(self.layout, step["agent"], step["instance"])
+        try:
+            if step["action"] == "activate":
+                activation.Activation(instance, step, self.intent["who"], self.systemd, self.save).run()
+            else:
+                self.simple(instance, step)
+        except Exception as error:
+            told = str(error) if isinstance(error, (HostError, OSError)) else traceback.format_exc(limit=-4)
+            self.save(step, phase="done", result="failed", message="%s failed: %s" % (step["action"], told))
+
+    def simple(self, instance: Instance, step: "dict[str, Any]") -> None:
+        if step["action"] == "enable":
+            activation.enable(instance)
+            told = "starts at boot again"
+        elif step["action"] == "stop":
+            instance.wants.unlink(missing_ok=True)
+            activation.stop(instance, self.systemd)
+            told = "is stopped"
+        elif step["action"] == "deactivate":
+            activation.deactivate(instance, self.systemd)
+            told = "is as before this run: nothing runs"
+        else:
+            left = removal.remove(instance, self.systemd, purge=self.intent["purge"])
+            if left:
+                raise HostError("still there after the removal: %s" % ", ".join(left))
+            told = "is removed" + ("" if self.intent["purge"] else "; its state is kept")
+        history.append(self.layout, self.intent["who"], instance.id, step["action"], before=step["from"], after=None, result="ok")
+        self.save(step, phase="done", result="ok", message=told)
+
+    def take_back(self, step: "dict[str, Any]") -> None:
+        """Bring an instance that was switched in this run back to where it was: an activation like any other."""
+        back = dict(step, to=step["from"], phase="planned", action="activate" if step["from"] else "deactivate")
+        back["from"] = step["to"]
+        back.pop("result")
+        self.one(back)
+        told = "undone with its sibling: %s" % back["message"] if back["result"] == "ok" else "undo failed: %s" % back["message"]
+        self.save(step, result="undone" if back["result"] == "ok" else "failed", message=told)
+
+
+def main() -> None:
+    """The transient unit's program. Leaves every outcome in the intent file."""
+    layout = Layout()
+    with lock(layout.factory / "locks" / "host.lock", wait=60, holder="another run is changing this host"):
+        walk = Walk(layout)
+        if walk.intent and not walk.intent["done"]:
+            walk.all()

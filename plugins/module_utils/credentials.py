@@ -1,0 +1,73 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets at rest: encrypted with the host's key where systemd can (250 and later), else files that only root reads.
+
+Ciphertexts differ each time, so identity never comes from them: it comes from a keyed digest of the plain text.
+"""
+
+import hashlib
+import hmac
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .errors import HostError
+from .files import canonical, write_atomic
+from .systemd import run
+
+ENCRYPTING_SYSTEMD = 250
+CONFIG = "config.json"
+
+
+def can_encrypt(systemd: int) -> bool:
+    return systemd >= ENCRYPTING_SYSTEMD and shutil.which("systemd-creds") is not None
+
+
+def load_key(path: Path, *, create: bool) -> bytes:
+    """The random key of this host that names releases; a throw-away one where none exists and none may be made."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        key = os.urandom(32)
+        if create:
+            write_atomic(path, key, 0o600)
+        return key
+
+
+def keyed_digest(key: bytes, value: Any) -> str:
+    """12 hex digits of HMAC-SHA256 (RFC 2104): stable on this host, useless for guessing what was hashed."""
+    return hmac.new(key, canonical(value), hashlib.sha256).hexdigest()[:12]
+
+
+def store(directory: Path, secrets: "dict[str, str]", *, encrypt: bool) -> None:
+    """Write each secret as a credential file named after it. The plain text reaches systemd-creds by a pipe."""
+    directory.mkdir(mode=0o700)
+    for name, value in sorted(secrets.items()):
+        path = directory / name
+        if encrypt:
+            run(["systemd-creds", "encrypt", "--name=" + name, "-", str(path)], data=value.encode())
+            os.chmod(path, 0o600)
+        else:
+            write_atomic(path, value.encode(), 0o600)
+
+
+def reveal(directory: Path, *, encrypted: bool) -> "list[str]":
+    """The plain secrets of a release, only to strike them out of evidence. What cannot be read is left out."""
+    values = []
+    for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        try:
+            text = run(["systemd-creds", "decrypt", "--name=" + path.name, str(path), "-"]) if encrypted else path.read_text()
+        except (HostError, OSError, UnicodeDecodeError):
+            continue
+        values.append(text)
+    return values
+
+
+def redact(text: str, secrets: "list[str]") -> str:
+    """`text` with every secret, and every line of a secret of several lines, struck out."""
+    pieces = {line.strip() for secret in secrets for line in [secret] + secret.splitlines()}
+    for piece in sorted(filter(None, pieces), key=len, reverse=True):
+        text = text.replace(piece, "********")
+    return text

@@ -1,0 +1,12 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one family of errors that the host's library raises."""
+
+
+class HostError(Exception):
+    """Something an operator must know; its text is the whole message: what, where, what was seen."""
+
+
+class Busy(HostError):
+    """Another run holds this host; trying again later can succeed."""

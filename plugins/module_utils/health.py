@@ -1,0 +1,146 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Probes: each looks once and says what it saw. Waiting is a loop around them; it lives in `activation`."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+BODY = 2048
+Pid = Union[int, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look of one probe."""
+
+    healthy: bool
+    probe: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening TCP socket: where, and the user id that owns it (``/proc/net/tcp``, see proc(5))."""
+
+    address: str
+    port: int
+    uid: int
+
+
+def parse_listeners(text: str) -> "list[Listener]":
+    """The listening sockets in the format of ``/proc/<pid>/net/tcp`` and ``tcp6``."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 7 and fields[3] == "0A":
+            address, port = fields[1].rsplit(":", 1)
+            found.append(Listener(_address(address), int(port, 16), int(fields[7])))
+    return found
+
+
+def _address(text: str) -> str:
+    """Each 32-bit word of the address is printed in the host's byte order."""
+    raw = b"".join(int(text[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(text), 8))
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def listeners(pid: Pid = "self") -> "list[Listener]":
+    """Listening sockets in the network namespace of a process."""
+    found: "list[Listener]" = []
+    for name in ("tcp", "tcp6"):
+        try:
+            found += parse_listeners(Path("/proc/%s/net/%s" % (pid, name)).read_text())
+        except OSError:
+            continue
+    return found
+
+
+def _reachable(address: str) -> str:
+    """Where to connect to reach a listener."""
+    address = address[7:] if address.startswith("::ffff:") else address
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+
+
+def _connect(port: int, timeout: float, pid: Pid) -> "tuple[Optional[socket.socket], str]":
+    """A connection to whatever listens on `port`, or what stands in the way."""
+    table = listeners(pid)
+    mine = [item for item in table if item.port == port]
+    if not mine:
+        return None, "nothing listens on port %d" % port
+    try:
+        return socket.create_connection((_reachable(mine[0].address), port), timeout), ""
+    except OSError as error:
+        return None, "port %d: %s" % (port, error.strerror or error)
+
+
+def tcp(port: int, *, timeout: float = 2, pid: Pid = "self") -> Seen:
+    connection, problem = _connect(port, timeout, pid)
+    if connection:
+        connection.close()
+    return Seen(not problem, "tcp port %d" % port, problem or "accepts connections")
+
+
+def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "self") -> Seen:
+    """One HTTP/1.0 request (RFC 1945: no keep-alive, no chunks); healthy when the status code is the wanted one."""
+    name = "http port %d %s" % (port, path)
+    connection, problem = _connect(port, timeout, pid)
+    if not connection:
+        return Seen(False, name, problem)
+    try:
+        with connection:
+            connection.sendall(b"GET %s HTTP/1.0\r\nHost: localhost:%d\r\n\r\n" % (path.encode(), port))
+            answer = b""
+            while len(answer) < BODY:
+                piece = connection.recv(BODY)
+                if not piece:
+                    break
+                answer += piece
+    except OSError as error:
+        return Seen(False, name, "no answer: %s" % (error.strerror or error))
+    match = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+    if not match:
+        return Seen(False, name, "the answer is not HTTP: %r" % answer[:80])
+    body = answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
+    return Seen(int(match[1]) == status, name, "status %s (wanted %d) %s" % (match[1].decode(), status, body[:300]))
+
+
+def command(argv: "list[str]", *, timeout: float, uid: int, gid: int, environment: "dict[str, str]", directory: str) -> Seen:
+    """Run a probe command as the instance's user; healthy when it exits with 0 in time."""
+    name = "command %s" % os.path.basename(argv[0])
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+            user=uid, group=gid, extra_groups=[], env=environment, cwd=directory, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Seen(False, name, "did not end within %g s" % timeout)
+    except OSError as error:
+        return Seen(False, name, error.strerror or str(error))
+    output = done.stdout.decode(errors="replace").strip()[-300:]
+    return Seen(done.returncode == 0, name, "exit status %d %s" % (done.returncode, output))
+
+
+def look(facts: "dict[str, Any]", *, pid: int, run_command: Any) -> Seen:
+    """Ask every probe of a release's manifest once, in order; the first that fails speaks, else the last.
+
+    `facts` is the release's ``release.json``; `run_command` takes the command probe's mapping and returns Seen.
+    """
+    health, ports = facts["manifest"]["health"], facts["ports"]
+    seen = Seen(True, "process", "runs")
+    if health["notify"]:
+        seen = Seen(True, "notify", "READY=1")
+    if health["tcp"]:
+        seen = tcp(ports[health["tcp"]["port"]], pid=pid)
+    if seen.healthy and health["http"]:
+        probe = health["http"]
+        seen = http(ports[probe["port"]], probe["path"], probe["status"], pid=pid)
+    if seen.healthy and health["command"]:
+        seen = run_command(health["command"])
+    return seen

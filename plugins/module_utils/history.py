@@ -1,0 +1,52 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who changed what on this host, when, from, to, and how it ended: one JSON line a change, only ever appended."""
+
+import json
+import os
+import time
+from typing import Any, Optional
+
+from .files import canonical
+from .layout import Layout
+
+
+def append(layout: Layout, who: "dict[str, Any]", agent_id: str, action: str, *, before: Optional[str],
+           after: Optional[str], result: str) -> None:  # fmt: skip
+    """Record one change. `who` is ``{"user", "run", "controller", ...}`` as the controller gave it."""
+    record = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "who": who, "run": who.get("run"), "agent_id": agent_id,
+        "action": action, "from": before, "to": after, "result": result,
+    }  # fmt: skip
+    layout.factory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(layout.factory / "history.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, canonical(record) + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]":
+    """The newest `last` records (all by default), oldest first; a line cut off by a crash is left out."""
+    try:
+        lines = (layout.factory / "history.jsonl").read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in lines[-last:] if last else lines:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def before_run(layout: Layout, run: str) -> "dict[str, Optional[str]]":
+    """For each agent id that `run` switched: the release it had before the run first touched it (None: none)."""
+    first: "dict[str, Optional[str]]" = {}
+    for record in read(layout):
+        if record.get("run") == run and record["action"] == "activate" and record["result"] == "ok":
+            first.setdefault(record["agent_id"], record["from"])
+    return first

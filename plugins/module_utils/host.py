@@ -1,0 +1,233 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's side of every call: one request in, one JSON answer out.
+
+Operations: ``stage`` and ``select`` lay the next release beside the running one, ``activate`` switches and ``follow`` waits for
+it, ``info`` tells the truth. A request that only asks, a check or one that finds everything as declared takes no lock and
+writes nothing.
+"""
+
+import json
+import sys
+import time
+import traceback
+from typing import Any, BinaryIO, Callable
+
+from . import activator, desired, info, lease, removal, release, staging, tree, truth
+from .errors import Busy, HostError
+from .files import lock, read_json
+from .layout import Instance, Layout, instances
+from .plan import Change, Want, activate as plan_activation
+from .systemd import Systemd
+
+MARK = "AGENTFACTORY-ANSWER "
+FOLLOW_SECONDS = 20.0
+
+
+class Host:
+    """This host during one call."""
+
+    def __init__(self, layout: Layout, library: str, request: "dict[str, Any]", stream: BinaryIO) -> None:
+        self.layout, self.library, self.request, self.stream = layout, library, request, stream
+        self.systemd = Systemd()
+        self.check = bool(request.get("check"))
+
+    def locked(self) -> Any:
+        return lock(self.layout.factory / "locks" / "host.lock", wait=15, holder="another run is changing this host")
+
+    # -- stage ----------------------------------------------------------------------------------------------------
+
+    def stage(self) -> "dict[str, Any]":
+        """Assess; then, if something is to be laid out and its bytes came along, do it under the lock."""
+        self._not_during_activation()
+        if not self.request.get("trees"):
+            found = staging.assess(self.layout, self.request, self.systemd)
+            answer = self._staging_answer(found)
+            if self.check or not answer["staging"]:
+                return answer
+            if found.missing_trees:
+                return dict(answer, need={"trees": found.missing_trees, "held": tree.present(self.layout)})
+        with self.locked():
+            lease.take(self.layout, self.request["who"], "deploy")
+            found = staging.assess(self.layout, self.request, self.systemd)
+            lacking = self._lacking(found)
+            if lacking:
+                return dict(self._staging_answer(found), need=lacking)
+            done = staging.apply(self.layout, self.request, found, self.stream, self.systemd)
+            return dict(self._staging_answer(found), **done)
+
+    def _lacking(self, found: staging.Assessment) -> "dict[str, Any]":
+        """What must still be sent before the changes can be made."""
+        trees = self.request.get("trees") or {}
+        unknown = [t for t in found.missing_trees if t not in trees]
+        if unknown:
+            return {"trees": unknown, "held": tree.present(self.layout)}
+        sent = {sha256 for sha256, _size in self.request.get("blobs") or []}
+        files = [f for f in desired.missing_files(self.layout, {t: trees[t] for t in found.missing_trees}) if f not in sent]
+        return {"files": files} if files else {}
+
+    def _staging_answer(self, found: staging.Assessment) -> "dict[str, Any]":
+        kinds = staging.UNTIL[self.request["state"]]
+        changes = [c for c in found.staging if c.kind in kinds or c.kind == "tree"]
+        complete = self.request["state"] == "configured"
+        return {
+            "staging": [_told(c) for c in changes],
+            "activation": [_told(c) for c in found.activation] if complete else [],
+            "removals": found.removals if complete else [],
+            "releases": {d.instance.id: d.want.release for d in found.desired},
+            "diff": staging.diffs(found) if self.request.get("diff") else [],
+        }
+
+    # -- select: the rollback's way to stage ----------------------------------------------------------------------
+
+    def select(self) -> "dict[str, Any]":
+        """Stage a release that is already here: a version, a name or ``previous``. All instances, or none."""
+        self._not_during_activation()
+        chosen, problems = {}, []
+        for instance in self._mine():
+            found = release.choose(instance, self.request["release"])
+            if found is None:
+                here = ", ".join("%s (%s)" % (r.name, r.status) for r in release.everything(instance).values())
+                problems.append("%s: there is no good release %r here; there are: %s" % (instance.id, self.request["release"], here))
+            elif not tree.intact(self.layout, found.tree) or not release.complete(instance, found.name):
+                problems.append("%s: release %s is damaged on this host" % (instance.id, found.name))
+            else:
+                chosen[instance.id] = found.name
+        if problems:
+            raise HostError("\n".join(problems))
+        changes, booted = [], {i.id: release.proven(i) for i in self._mine()}
+        for instance in self._mine():
+            if booted[instance.id] != chosen[instance.id]:
+                reason = "%s -> %s" % (booted[instance.id], chosen[instance.id])
+                changes.append(Change("activate", instance.id, reason))
+        if changes and not self.check:
+            with self.locked():
+                lease.take(self.layout, self.request["who"], "rollback")
+                for instance in self._mine():
+                    staging.select(instance, chosen[instance.id], "started", self.request["environment"])
+        return {"staging": [], "activation": [_told(c) for c in changes], "removals": [], "releases": chosen, "diff": []}
+
+    def _mine(self) -> "list[Instance]":
+        """The instances here of the asked agents that belong to this environment."""
+        only, owner = self.request.get("only"), staging.owners(self.layout)
+        return [
+            i for i in instances(self.layout)
+            if owner[i.id] == self.request["environment"] and (only is None or i.agent in only)
+        ]  # fmt: skip
+
+    # -- activate -------------------------------------------------------------------------------------------------
+
+    def activate(self) -> "dict[str, Any]":
+        """Write the intent and start the activator; `follow` tells how it ends."""
+        self._not_during_activation()
+        steps = self._steps()
+        if not steps or self.check:
+            return {"steps": steps, "done": True}
+        with self.locked():
+            lease.take(self.layout, self.request["who"], self.request["state"])
+            activator.write_intent(self.layout, steps, self.request)
+        activator.launch(self.library)
+        return self.follow()
+
+    def _steps(self) -> "list[dict[str, Any]]":
+        mine, state = self._mine(), self.request["state"]
+        states = truth.states(mine, self.systemd)
+        steps = []
+        for instance in mine:
+            now = truth.look(instance, states[instance.id], attempts=4)
+            action, to = "", None
+            if instance.id in self.request.get("removals", []) or state == "absent":
+                action = "remove"
+            elif state == "undone":
+                action, to = self._undo_of(instance)
+            else:
+                action, to = self._change_of(instance, now, state)
+            if action:
+                steps.append(
+                    {"agent": instance.agent, "instance": instance.name, "action": action, "to": to, "from": now.booted,
+                     "was_running": bool(now.running), "phase": "planned"}
+                )  # fmt: skip
+        return steps
+
+    def _change_of(self, instance: Instance, now: Any, state: str) -> "tuple[str, Any]":
+        """The step that brings one instance to `state`, if any: started (the staged release), stopped or restarted."""
+        staged = read_json(instance.staged) or {}
+        to = staged.get("release") or now.booted
+        if state == "restarted":
+            if now.booted is None:
+                raise HostError("%s was never activated here, so it cannot be restarted" % instance.id)
+            return "activate", now.booted
+        if state == "started":
+            state = staged.get("state", "started") if self.request.get("as_declared") else "started"
+        if to is None:
+            return "", None
+        changes = plan_activation(instance.id, Want(to, "", state), now)
+        return (changes[0].kind, to if changes[0].kind == "activate" else None) if changes else ("", None)
+
+    def _undo_of(self, instance: Instance) -> "tuple[str, Any]":
+        from .history import before_run
+
+        before = before_run(self.layout, self.request["who"]["run"])
+        if instance.id not in before or release.proven(instance) == before[instance.id]:
+            return "", None
+        return ("activate", before[instance.id]) if before[instance.id] else ("deactivate", None)
+
+    def follow(self) -> "dict[str, Any]":
+        """Wait a while for the activation of this run. ``done`` says whether it came to its end."""
+        deadline, pause = time.monotonic() + FOLLOW_SECONDS, 0.03
+        while True:
+            intent = activator.read_intent(self.layout)
+            if intent.get("run") != self.request["who"]["run"]:
+                raise HostError("another run took this host over: %s" % intent.get("who"))
+            if intent["done"]:
+                self._finish()
+                return {"steps": intent["steps"], "done": True, "interrupted": bool(intent.get("interrupted"))}
+            if time.monotonic() > deadline:
+                activator.unfinished(self.layout, self.systemd, self.library)
+                return {"steps": intent["steps"], "done": False}
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.25)
+
+    def _finish(self) -> None:
+        with self.locked():
+            if self.request["state"] == "absent":
+                removal.remove_factory(self.layout, purge=bool(self.request.get("purge")))
+            lease.give_back(self.layout, self.request["who"]["run"])
+
+    # -- info -----------------------------------------------------------------------------------------------------
+
+    def info(self) -> "dict[str, Any]":
+        return info.gather(self.layout, self.request)
+
+    def _not_during_activation(self) -> None:
+        if self.check:
+            return
+        intent = activator.unfinished(self.layout, self.systemd, self.library)
+        if intent:
+            raise Busy("an activation is under way here (run %s by %s)" % (intent["run"], intent["who"].get("user")))
+
+
+def _told(change: Change) -> "dict[str, str]":
+    return {"kind": change.kind, "subject": change.subject, "reason": change.reason}
+
+
+def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
+    """Run one operation and print its answer as one marked line: ``{"ok": ...}``, ``{"error": text}`` or ``{"busy": text}``."""
+    layout = Layout()
+    host = Host(layout, library, request, stream)
+    operations: "dict[str, Callable[[], dict[str, Any]]]" = {
+        "stage": host.stage, "select": host.select, "activate": host.activate, "follow": host.follow, "info": host.info,
+    }  # fmt: skip
+    try:
+        answer: "dict[str, Any]" = {"ok": operations[request["op"]]()}
+    except Busy as error:
+        answer = {"busy": str(error), "lease": lease.current(layout)}
+    except HostError as error:
+        answer = {"error": str(error)}
+    except OSError as error:
+        answer = {"error": "%s: %s" % (error.filename or request["op"], error.strerror or error)}
+    except Exception:
+        answer = {"error": "unexpected, please report: " + traceback.format_exc(limit=-6)}
+    sys.stdout.write(MARK + json.dumps(answer) + "\n")
+    sys.stdout.flush()

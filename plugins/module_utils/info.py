@@ -1,0 +1,129 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `agent_info` answers: the platform, the instances with their releases and resources, and drift. Read-only."""
+
+import time
+from typing import Any, Optional
+
+from . import cgroup, history, lease, release, target, tree, truth
+from .files import read_json
+from .layout import Instance, Layout, instances
+from .systemd import Systemd, version
+
+
+def platform() -> "dict[str, Any]":
+    """``{"target", "machine", "libc", "python", "systemd"}`` of this host."""
+    here = target.here()
+    return {"target": str(here), "machine": here.machine, "libc": here.libc, "python": here.python, "systemd": version()}
+
+
+def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
+    """The asked subsets (``platform``, ``instances``, ``history``) for the agents in ``only`` (all: None)."""
+    wanted = request["gather"]
+    result: "dict[str, Any]" = {}
+    if "platform" in wanted:
+        result["platform"] = platform()
+    if "history" in wanted:
+        result["history"] = history.read(layout, last=100)
+    if "instances" in wanted:
+        only = request.get("only")
+        here = [i for i in instances(layout) if only is None or i.agent in only]
+        states = truth.states(here, Systemd())
+        trees: "dict[str, bool]" = {}
+        found = [describe(i, states[i.id], request, trees) for i in here]
+        result["instances"] = found + _absent(request, {i.id for i in here})
+        result["lease"] = lease.current(layout)
+    return result
+
+
+def describe(instance: Instance, state: "dict[str, str]", request: "dict[str, Any]", trees: "dict[str, bool]") -> "dict[str, Any]":
+    """One instance as it is."""
+    now = truth.look(instance, state, trees=trees)
+    name = now.running or now.booted
+    facts = release.read(instance, name) if name else {}
+    pid = int(state.get("MainPID") or 0) if now.running else 0
+    known = release.everything(instance)
+    found = {
+        "agent": instance.agent, "instance": instance.name, "agent_id": instance.id, "unit": instance.unit, "user": instance.user,
+        "release": name, "version": facts.get("version"), "content": facts.get("content"), "environment": facts.get("environment"),
+        "staged": now.staged, "state": _state(now, state), "enabled": now.enabled, "healthy": now.healthy if pid else False,
+        "health": now.detail, "ports": facts.get("ports", {}), "restarts": _number(state.get("NRestarts")),
+        "uptime_seconds": _uptime(state) if pid else None, "cpu_seconds": cgroup.cpu_seconds(pid) if pid else None,
+        "memory_bytes": cgroup.memory_bytes(pid) if pid else None,
+        "credentials": "encrypted" if facts.get("encrypted") else "root-only",
+        "releases": [
+            {"release": r.name, "version": r.version, "status": r.status, "content": r.content, "evidence": r.evidence}
+            for r in known.values()
+        ],
+    }  # fmt: skip
+    found["drift"] = _drift(instance, now, found, request.get("declared"))
+    if request.get("verify") and facts:
+        damage = tree.verify(instance.layout, facts["tree"])
+        found["drift"] += [damage] if damage else []
+    return found
+
+
+def _state(now: Any, state: "dict[str, str]") -> str:
+    if now.running:
+        return "proving" if now.under_proof else "running"
+    if state.get("SubState", "").startswith("auto-restart") or state.get("SubState") == "start-pre":
+        return "crash-looping"
+    if state.get("ActiveState") == "failed":
+        return "failed"
+    return "stopped" if now.booted else "not activated"
+
+
+def _number(text: Optional[str]) -> Optional[int]:
+    """A number that systemd printed; None where it says that it has none."""
+    return int(text) if text and text.isdigit() and text != "18446744073709551615" else None
+
+
+def _uptime(state: "dict[str, str]") -> Optional[float]:
+    entered = _number(state.get("ActiveEnterTimestampMonotonic"))
+    return round(time.clock_gettime(time.CLOCK_MONOTONIC) - entered / 1e6, 1) if entered else None
+
+
+def _drift(instance: Instance, now: Any, found: "dict[str, Any]", declared: "Optional[dict[str, Any]]") -> "list[str]":
+    """How the host differs from its own record and, if `declared` is given, from the declaration.
+
+    `declared` is ``{agent id: {"version", "state", "contents": [content digests it may have here]}}``.
+    """
+    drift = []
+    if not now.unit_intact:
+        drift.append("the unit was changed")
+    if found["release"] and not now.tree_intact:
+        drift.append("the code was changed")
+    if now.running and now.booted and now.running != now.booted:
+        drift.append("%s runs, %s would boot" % (now.running, now.booted))
+    if now.booted and (read_json(instance.staged) or {}).get("state") == "started" and not now.enabled:
+        drift.append("would not start at boot")
+    if declared is None:
+        return drift
+    want = declared.get(instance.id)
+    if want is None:
+        return drift + ["is not declared"]
+    if found["version"] != want["version"]:
+        drift.append("version %s is declared" % want["version"])
+    elif want["contents"] and found["content"] not in want["contents"]:
+        drift.append("other content than declared")
+    if (want["state"] == "started") != bool(now.running):
+        drift.append("is declared %s" % want["state"])
+    return drift
+
+
+def _absent(request: "dict[str, Any]", present: "set[str]") -> "list[dict[str, Any]]":
+    """Declared instances that this host does not have at all."""
+    only, rows = request.get("only"), []
+    for agent_id, want in sorted((request.get("declared") or {}).items()):
+        agent, _at, name = agent_id.partition("@")
+        if agent_id not in present and (only is None or agent in only) and want["state"] != "absent":
+            rows.append(
+                {"agent": agent, "instance": name, "agent_id": agent_id, "release": None, "version": None, "content": None,
+                 "state": "missing", "healthy": False, "health": "is not on this host", "restarts": None, "releases": [],
+                 "uptime_seconds": None, "cpu_seconds": None, "memory_bytes": None, "ports": {}, "staged": None,
+                 "drift": ["version %s is declared" % want["version"]]}
+            )  # fmt: skip
+    return rows
+
+

@@ -1,0 +1,140 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where everything lives on a host. Paths only: nothing here reads or writes."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every path of the factory below `root` (``/`` on a host, a scratch directory in tests)."""
+
+    root: Path = Path("/")
+
+    @property
+    def opt(self) -> Path:
+        return self.root / "opt/agentfactory"
+
+    @property
+    def lib(self) -> Path:
+        return self.opt / "lib"
+
+    @property
+    def store(self) -> Path:
+        return self.opt / "store"
+
+    @property
+    def trees(self) -> Path:
+        return self.opt / "trees"
+
+    @property
+    def agents(self) -> Path:
+        return self.opt / "agents"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "var/lib/agentfactory"
+
+    @property
+    def factory(self) -> Path:
+        return self.state / ".factory"
+
+    @property
+    def units(self) -> Path:
+        """Units here survive a reboot: only proven releases."""
+        return self.root / "etc/systemd/system"
+
+    @property
+    def proof_units(self) -> Path:
+        """Units here take precedence over `units` and are gone after a reboot: releases under proof."""
+        return self.root / "run/systemd/system.control"
+
+    @property
+    def scratch_units(self) -> Path:
+        """Units of one moment: preflight checks."""
+        return self.root / "run/systemd/system"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run/agentfactory"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One running copy of an agent and the names that follow from it."""
+
+    layout: Layout
+    agent: str
+    name: str
+
+    @property
+    def id(self) -> str:
+        return "%s@%s" % (self.agent, self.name)
+
+    @property
+    def unit(self) -> str:
+        return "agentfactory-%s.service" % self.id
+
+    @property
+    def slice(self) -> str:
+        return agent_slice(self.agent)
+
+    @property
+    def user(self) -> str:
+        return "af-" + hashlib.sha256(self.id.encode()).hexdigest()[:12]
+
+    @property
+    def home(self) -> Path:
+        return self.layout.agents / self.agent / self.name
+
+    @property
+    def releases(self) -> Path:
+        return self.home / "releases"
+
+    @property
+    def current(self) -> Path:
+        return self.home / "current"
+
+    @property
+    def staged(self) -> Path:
+        """What the next activation takes: a small JSON file."""
+        return self.home / "staged.json"
+
+    @property
+    def state(self) -> Path:
+        return self.layout.state / self.agent / self.name
+
+    @property
+    def credentials(self) -> Path:
+        """Where systemd shows this unit its credentials (the path is the same in every version)."""
+        return Path("/run/credentials") / self.unit
+
+    @property
+    def unit_file(self) -> Path:
+        return self.layout.units / self.unit
+
+    @property
+    def proof_file(self) -> Path:
+        return self.layout.proof_units / self.unit
+
+    @property
+    def preflight_unit(self) -> str:
+        return "agentfactory-preflight-%s-%s.service" % (self.agent, self.name)
+
+    @property
+    def wants(self) -> Path:
+        return self.layout.units / "multi-user.target.wants" / self.unit
+
+
+def agent_slice(agent: str) -> str:
+    """A dash in a slice's name nests it, so an agent's dashes become underscores."""
+    return "agentfactory-%s.slice" % agent.replace("-", "_")
+
+
+def instances(layout: Layout) -> "list[Instance]":
+    """Every instance that has a directory on this host, in order."""
+    found = layout.agents.glob("*/*/releases")
+    return sorted((Instance(layout, p.parent.parent.name, p.parent.name) for p in found), key=lambda i: i.id)

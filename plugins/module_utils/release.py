@@ -1,0 +1,196 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases: tree, configuration, secrets and unit as one thing, staged beside what runs.
+
+A release's directory never changes once it has its name, but for `verdict.json`: what activation found out about it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from . import credentials, egress, unit
+from .files import checkpoint, read_json, remove, staging_directory, write_atomic, write_json
+from .layout import Instance
+
+GOOD, VOID, STAGED = "good", "void", "staged"
+_RUNNING = re.compile(r'^Environment="AGENT_RELEASE=([^"]+)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release on this host. `status` is good (proven at least once), void (failed) or staged (never activated)."""
+
+    name: str
+    version: str
+    tree: str
+    content: str
+    environment: str
+    status: str
+    order: int
+    evidence: "dict[str, Any]"
+
+    @property
+    def good(self) -> bool:
+        return self.status == GOOD
+
+
+def identify(key: bytes, spec: unit.Spec, content: str, config: "dict[str, Any]", secrets: "dict[str, str]") -> str:
+    """``<version>-<12 hex>``: the same on this host as long as code, configuration, secrets and unit are."""
+    parts = {"content": content, "config": config, "secrets": secrets, "unit": unit.render(spec)}
+    return "%s-%s" % (spec.manifest["version"], credentials.keyed_digest(key, parts))
+
+
+def files(instance: Instance, name: str, rendered: str) -> str:
+    """A rendered text with the release's name in place."""
+    return rendered.replace(unit.RELEASE, name)
+
+
+def stage(
+    name: str, key: bytes, spec: unit.Spec, content: str, config: "dict[str, Any]", secrets: "dict[str, str]", uid: int,
+) -> None:  # fmt: skip
+    """Write the release's directory: all of it, flushed, or nothing."""
+    instance = spec.instance
+    with staging_directory(instance.releases / name) as new:
+        write_atomic(new / "unit", files(instance, name, unit.render(spec)).encode(), 0o600)
+        write_json(new / credentials.CONFIG, config)
+        credentials.store(new / "credentials", secrets, encrypt=spec.encrypted)
+        if spec.nft:
+            script = egress.rules(instance, uid, spec.manifest["permissions"]["outbound"], spec.ports)
+            write_atomic(new / "egress.nft", script.encode(), 0o600)
+        if spec.manifest["health"]["preflight"]:
+            write_atomic(new / "preflight", files(instance, name, unit.render_preflight(spec)).encode(), 0o600)
+        write_json(
+            new / "release.json",
+            {
+                "release": name, "version": spec.manifest["version"], "tree": spec.tree, "content": content,
+                "environment": spec.environment, "manifest": spec.manifest, "ports": spec.ports,
+                "resources": spec.resources, "encrypted": spec.encrypted,
+                "secrets": {n: credentials.keyed_digest(key, v) for n, v in secrets.items()},
+            },
+        )  # fmt: skip
+        checkpoint("release.filled")
+    checkpoint("release.named")
+
+
+def complete(instance: Instance, name: str) -> bool:
+    """Whether everything that was staged is still there and not empty."""
+    directory = instance.releases / name
+    facts = read_json(directory / "release.json")
+    if facts is None:
+        return False
+    wanted = ["unit", credentials.CONFIG] + ["credentials/" + n for n in facts["secrets"]]
+    return all((directory / p).is_file() and (directory / p).stat().st_size for p in wanted)
+
+
+def read(instance: Instance, name: str) -> "dict[str, Any]":
+    """What `stage` wrote of the release (`release.json`)."""
+    return dict(read_json(instance.releases / name / "release.json") or {})
+
+
+def everything(instance: Instance) -> "dict[str, Release]":
+    """All releases of an instance, by name, the oldest verdict first."""
+    found = []
+    for path in instance.releases.glob("*/release.json") if instance.releases.is_dir() else []:
+        facts = read_json(path)
+        verdict = read_json(path.parent / "verdict.json") or {}
+        found.append(
+            Release(
+                facts["release"], facts["version"], facts["tree"], facts["content"], facts["environment"],
+                verdict.get("status", STAGED), verdict.get("order", 0), verdict.get("evidence", {}),
+            )
+        )  # fmt: skip
+    return {r.name: r for r in sorted(found, key=lambda r: (r.order, r.name))}
+
+
+def judge(instance: Instance, name: str, status: str, evidence: "dict[str, Any]") -> None:
+    """Record what activation found. The order only ever grows, whatever the clock does."""
+    order = 1 + max((r.order for r in everything(instance).values()), default=0)
+    write_json(instance.releases / name / "verdict.json", {"status": status, "order": order, "evidence": evidence})
+
+
+def proven(instance: Instance) -> Optional[str]:
+    """The release that boots: the one the unit in /etc names."""
+    return named_by(instance.unit_file)
+
+
+def named_by(unit_file: Any) -> Optional[str]:
+    try:
+        match = _RUNNING.search(unit_file.read_text())
+    except FileNotFoundError:
+        return None
+    return match[1] if match else None
+
+
+def unit_text(instance: Instance, name: str) -> bytes:
+    return (instance.releases / name / "unit").read_bytes()
+
+
+def surplus(releases: "list[Release]", *, keep: int, needed: "set[str]") -> "list[str]":
+    """Which releases to prune: keep the newest `keep` good ones, the newest void one, and what is needed.
+
+    `releases` are in order, oldest first. The newest good release always stays, whatever came after it.
+    """
+    good = [r.name for r in releases if r.good]
+    void = [r.name for r in releases if r.status == VOID]
+    kept = set(good[-max(keep, 1):]) | set(void[-1:]) | needed  # fmt: skip
+    return [r.name for r in releases if r.name not in kept]
+
+
+def prune(instance: Instance, keep: int) -> "list[str]":
+    staged = read_json(instance.staged) or {}
+    needed = {n for n in (proven(instance), named_by(instance.proof_file), staged.get("release")) if n}
+    gone = surplus(list(everything(instance).values()), keep=keep, needed=needed)
+    for name in gone:
+        remove(instance.releases / name)
+    for leftover in instance.releases.glob(".new-*"):
+        remove(leftover)
+    return gone
+
+
+def choose(instance: Instance, wanted: str) -> Optional[Release]:
+    """The release that a rollback means: a name, a version (its newest good one), or ``previous``.
+
+    ``previous`` is the last good release before the one that boots. Void releases are never chosen, but by full name.
+    """
+    releases = list(everything(instance).values())
+    running = proven(instance)
+    if wanted == "previous":
+        position = next((n for n, r in enumerate(releases) if r.name == running), len(releases))
+        candidates = [r for r in releases[:position] if r.good and r.name != running]
+    else:
+        candidates = [r for r in releases if r.good and (wanted in (r.name, r.version))]
+    return candidates[-1] if candidates else None
+
+
+def differences(instance: Instance, old: Optional[str], spec: unit.Spec, name: str, config: "dict[str, Any]",
+                secrets: "dict[str, str]", key: bytes) -> "list[dict[str, str]]":  # fmt: skip
+    """Before and after of configuration, unit and (names only) secrets, as Ansible's diff wants them."""
+    before = read(instance, old) if old else {}
+    directory = instance.releases / old if old else None
+    pairs = [
+        ("unit", (directory / "unit").read_text() if directory and (directory / "unit").is_file() else "",
+         files(instance, name, unit.render(spec))),
+        ("config", _pretty(read_json(directory / credentials.CONFIG) if directory else None), _pretty(config)),
+        ("secrets", _secret_lines(before.get("secrets", {}), {}),
+         _secret_lines({n: credentials.keyed_digest(key, v) for n, v in secrets.items()}, before.get("secrets", {}))),
+    ]  # fmt: skip
+    return [
+        {"before_header": "%s %s" % (instance.id, what), "after_header": "%s %s" % (instance.id, what),
+         "before": one, "after": two}
+        for what, one, two in pairs if one != two
+    ]  # fmt: skip
+
+
+def _pretty(value: Any) -> str:
+    import json
+
+    return "" if value is None else json.dumps(value, indent=2, sort_keys=True) + "\n"
+
+
+def _secret_lines(digests: "dict[str, str]", before: "dict[str, str]") -> str:
+    changed = {n for n, d in digests.items() if n in before and before[n] != d}
+    return "".join("%s: %s\n" % (n, "(changed)" if n in changed else "(set)") for n in sorted(digests))
+
+

@@ -1,0 +1,94 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removing an instance, and the proof that nothing of it is left."""
+
+import os
+from pathlib import Path
+from typing import Optional
+
+from . import activation, egress, health, users
+from .files import checkpoint, remove as remove_path
+from .layout import Instance, Layout, instances
+from .systemd import Systemd, run
+
+
+def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
+    """Stop and remove everything of the instance but, without `purge`, its state. Returns what is left (nothing, if well)."""
+    activation.deactivate(instance, systemd)
+    user = users.find(instance)
+    uid = user.pw_uid if user else None
+    ports = {item.port for item in health.listeners() if uid is not None and item.uid == uid}
+    checkpoint("remove.deactivated")
+    if purge:
+        remove_path(instance.state)
+        _remove_empty(instance.state.parent)
+    elif instance.state.is_dir():
+        # The user id may be given to somebody else; the state waits for its instance as root's.
+        _give_to_root(instance.state)
+    users.remove(instance)
+    checkpoint("remove.user")
+    remove_path(instance.home)
+    _remove_empty(instance.home.parent)
+    return left(instance, systemd, uid=uid, ports=ports, purge=purge)
+
+
+def _give_to_root(path: Path) -> None:
+    for directory, names, files in os.walk(path):
+        for name in [""] + names + files:
+            os.chown(os.path.join(directory, name), 0, 0, follow_symlinks=False)
+
+
+def _remove_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        pass
+
+
+def left(instance: Instance, systemd: Systemd, *, uid: Optional[int], ports: "set[int]", purge: bool) -> "list[str]":
+    """What of the instance is still on this host: units, slice, user, processes, files, listeners, firewall rules."""
+    found = []
+    shown = systemd.show([instance.unit, instance.slice])
+    if shown[instance.unit]["LoadState"] != "not-found" or shown[instance.unit]["ActiveState"] != "inactive":
+        found.append("unit %s" % instance.unit)
+    if not _siblings(instance) and shown[instance.slice]["ActiveState"] == "active":
+        run(["systemctl", "stop", instance.slice], check=False)
+        if systemd.show([instance.slice])[instance.slice]["ActiveState"] == "active":
+            found.append("slice %s" % instance.slice)
+    if users.find(instance) is not None:
+        found.append("user %s" % instance.user)
+    if uid is not None:
+        found += ["process %s" % p for p in _processes_of(uid)]
+    found += ["port %d" % item.port for item in health.listeners() if item.port in ports and item.uid == uid]
+    files = [instance.home, instance.unit_file, instance.proof_file, instance.wants] + ([instance.state] if purge else [])
+    found += [str(p) for p in files if os.path.lexists(p)]
+    if instance.user in egress.listing():
+        found.append("firewall chain %s" % instance.user)
+    return found
+
+
+def _siblings(instance: Instance) -> bool:
+    return any(i.agent == instance.agent and i.id != instance.id for i in instances(instance.layout))
+
+
+def _processes_of(uid: int) -> "list[str]":
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                if entry.stat().st_uid == uid:
+                    found.append(entry.name)
+            except FileNotFoundError:
+                continue
+    return found
+
+
+def remove_factory(layout: Layout, *, purge: bool) -> None:
+    """After the last instance: the store, the trees, the library; with `purge` also key and history."""
+    if not instances(layout):
+        for path in (layout.store, layout.trees, layout.agents):
+            remove_path(path)
+        if purge:
+            remove_path(layout.state)
+            remove_path(layout.opt)

@@ -1,0 +1,137 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Staging: everything up to, and nothing of, activation. What runs is not touched."""
+
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Optional
+
+from . import credentials, desired, plan, release, store, tree, truth, users
+from .desired import Desired
+from .errors import HostError
+from .files import checkpoint, read_json, write_json
+from .layout import Instance, Layout, instances
+from .plan import Change
+from .systemd import Systemd, version
+
+UNTIL = {"distributed": (), "installed": ("tree",), "configured": plan.STAGING}
+DEFAULT_KEEP = 3
+
+
+@dataclass
+class Assessment:
+    """What is wanted, what is, and what therefore has to be done on this host."""
+
+    desired: "list[Desired]"
+    staging: "list[Change]" = field(default_factory=list)
+    activation: "list[Change]" = field(default_factory=list)
+    missing_trees: "list[str]" = field(default_factory=list)
+    removals: "list[str]" = field(default_factory=list)
+    booted: "dict[str, Optional[str]]" = field(default_factory=dict)
+    key: bytes = b""
+
+
+def owners(layout: Layout) -> "dict[str, str]":
+    """The environment that owns each instance on this host, by agent id."""
+    found = {}
+    for instance in instances(layout):
+        releases = list(release.everything(instance).values())
+        staged = read_json(instance.staged) or {}
+        found[instance.id] = releases[-1].environment if releases else staged.get("environment", "")
+    return found
+
+
+def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Assessment:
+    """Ask this host the truth and compare it with what is declared. Changes nothing. Raises HostError."""
+    key = credentials.load_key(layout.factory / "key", create=False)
+    wanted = desired.build(layout, request, key, version())
+    result = Assessment(wanted, key=key)
+    states = truth.states([d.instance for d in wanted], systemd)
+    checked: "dict[str, bool]" = {}
+    problems = []
+    for item in wanted:
+        agent_id = item.instance.id
+        now = truth.look(
+            item.instance, states[agent_id], wanted=item.want.release, wanted_tree=item.spec.tree, attempts=4, trees=checked
+        )
+        if now.void and item.want.state == "started" and now.booted != item.want.release and not request.get("retry"):
+            problems.append(
+                "%s: release %s is void: %s. Declare something else, or try it again with -e retry=true"
+                % (agent_id, item.want.release, now.void)
+            )
+        result.booted[agent_id] = now.booted
+        result.staging += plan.stage(agent_id, item.want, now)
+        result.activation += plan.activate(agent_id, item.want, now)
+    if problems:
+        raise HostError("\n".join(problems))
+    result.missing_trees = sorted(t for t, intact in checked.items() if not intact)
+    result.removals = plan.removals(
+        owners(layout), {d.instance.id for d in wanted}, request["environment"],
+        set(request["only"]) if request.get("only") is not None else None,
+    )  # fmt: skip
+    return result
+
+
+def diffs(assessment: Assessment) -> "list[dict[str, str]]":
+    """What `--diff` shows: configuration, unit and names of secrets of each instance that changes."""
+    found: "list[dict[str, str]]" = []
+    changing = {c.subject for c in assessment.staging if c.kind in ("release", "tree")}
+    changing |= {c.subject for c in assessment.activation}
+    for item in assessment.desired:
+        if item.instance.id in changing and assessment.booted[item.instance.id] != item.want.release:
+            found += item.differences(assessment.booted[item.instance.id], assessment.key)
+    return found
+
+
+def apply(
+    layout: Layout, request: "dict[str, Any]", assessment: Assessment, stream: BinaryIO, systemd: Systemd,
+) -> "dict[str, Any]":  # fmt: skip
+    """Walk the staging changes, up to the wanted step. Called under the host's lock. Raises HostError."""
+    trees = request.get("trees") or {}
+    for entries in trees.values():
+        tree.check_entries(entries)
+    received = 0
+    if request.get("blobs"):
+        needed = [e for entries in trees.values() for e in entries]
+        received = store.receive(layout.store, needed, request["blobs"], stream)
+        checkpoint("stage.received")
+    kinds = UNTIL[request["state"]]
+    if "tree" in kinds:
+        for digest in assessment.missing_trees:
+            spec = next(d.spec for d in assessment.desired if d.spec.tree == digest)
+            tree.install(layout, digest, trees[digest], python=spec.manifest["runtime"]["type"] == "python")
+    if "release" in kinds:
+        _stage_releases(layout, request, assessment, systemd)
+    return {"received": received}
+
+
+def _stage_releases(
+    layout: Layout, request: "dict[str, Any]", assessment: Assessment, systemd: Systemd,
+) -> None:  # fmt: skip
+    # The key may have been made just now: identities are only final with it.
+    key = credentials.load_key(layout.factory / "key", create=True)
+    for item in desired.build(layout, request, key, version()):
+        instance, name = item.instance, item.want.release
+        changes = {c.kind for c in assessment.staging if c.subject == instance.id}
+        if not changes:
+            continue
+        user = users.ensure(instance)
+        checkpoint("stage.user")
+        if "release" in changes or not release.complete(instance, name):
+            release.stage(name, key, item.spec, item.content, item.config, item.secrets, user.pw_uid)
+        select(instance, name, item.want.state, request["environment"])
+        checkpoint("stage.selected")
+
+
+def select(instance: Instance, name: str, state: str, environment: str) -> None:
+    """Say which release the next activation of the instance takes."""
+    write_json(instance.staged, {"release": name, "state": state, "environment": environment})
+
+
+def collect(layout: Layout, keep: int) -> "dict[str, list[str]]":
+    """Prune releases, then trees without a release, then files without a tree."""
+    pruned = {i.id: release.prune(i, keep) for i in instances(layout)}
+    needed = {r.tree for i in instances(layout) for r in release.everything(i).values()}
+    trees = tree.prune(layout, needed)
+    store.collect_garbage(layout.store)
+    return {"releases": [n for names in pruned.values() for n in names], "trees": trees}

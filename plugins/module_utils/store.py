@@ -1,0 +1,129 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's store of distributed files, by the SHA-256 of their content.
+
+A stored file has its final mode (read-only; executable ones end in ``.x``), so that trees can be hard links to it: a link
+count of one then means that no tree needs the file.
+"""
+
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .errors import HostError
+from .files import checkpoint, flush_filesystem
+
+CHUNK = 1 << 20
+
+
+def blob_path(store: Path, entry: "dict[str, Any]") -> Path:
+    """Where the content of a file-list entry ``{"sha256", "mode", "size", ...}`` is kept."""
+    return store / (entry["sha256"] + (".x" if entry["mode"] == "755" else ""))
+
+
+def missing(store: Path, entries: "Iterable[dict[str, Any]]") -> "list[str]":
+    """The SHA-256 of every regular file in `entries` that the store lacks, sorted."""
+    absent = set()
+    for entry in entries:
+        if "sha256" not in entry:
+            continue
+        try:
+            present = blob_path(store, entry).stat().st_size == entry["size"]
+        except FileNotFoundError:
+            present = False
+        if not present:
+            absent.add(entry["sha256"])
+    return sorted(absent)
+
+
+def hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(CHUNK), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class _Inflater:
+    """Reads exactly as many decompressed bytes as asked from a zlib stream, without holding more than a chunk."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._zlib, self._ready = stream, zlib.decompressobj(), b""
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        while size:
+            while not self._ready:
+                source = self._zlib.unconsumed_tail or self._stream.read(1 << 16)
+                if not source:
+                    raise HostError("the transfer ended early: %d bytes are missing; nothing was changed" % size)
+                self._ready = self._zlib.decompress(source, CHUNK)
+            piece, self._ready = self._ready[:size], self._ready[size:]
+            size -= len(piece)
+            yield piece
+
+
+def receive(store: Path, entries: "Iterable[dict[str, Any]]", blobs: "list[list[Any]]", stream: BinaryIO) -> int:
+    """Store the streamed files, each verified before it gets its name. Returns how many bytes of content came.
+
+    `blobs` is ``[[sha256, size], ...]`` in the order of the zlib `stream`; `entries` say with which modes they are needed.
+    Raises HostError when content and name differ or the stream ends early; what was verified by then stays.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    modes: "dict[str, set[str]]" = {}
+    for entry in entries:
+        if "sha256" in entry:
+            modes.setdefault(entry["sha256"], set()).add(entry["mode"])
+    source = _Inflater(stream)
+    received: "list[tuple[Path, Path]]" = []
+    total = 0
+    try:
+        for sha256, size in blobs:
+            for position, mode in enumerate(sorted(modes.get(sha256, {"644"}))):
+                temporary = store / (".new-%d-%s-%s" % (os.getpid(), sha256, mode))
+                received.append((temporary, blob_path(store, {"sha256": sha256, "mode": mode})))
+                if position == 0:
+                    first = temporary
+                    _write_verified(temporary, source.pieces(size), sha256)
+                    total += size
+                else:
+                    temporary.write_bytes(first.read_bytes())
+                os.chmod(temporary, 0o555 if mode == "755" else 0o444)
+        if received:
+            checkpoint("store.received")
+            flush_filesystem(store)
+        for temporary, final in received:
+            os.replace(temporary, final)
+        checkpoint("store.named")
+    finally:
+        for temporary, _final in received:
+            if temporary.exists():
+                temporary.unlink()
+    return total
+
+
+def _write_verified(path: Path, pieces: Iterator[bytes], sha256: str) -> None:
+    digest = hashlib.sha256()
+    with open(path, "wb") as stream:
+        os.utime(stream.fileno(), (0, 0))
+        for piece in pieces:
+            digest.update(piece)
+            stream.write(piece)
+    if digest.hexdigest() != sha256:
+        raise HostError("a file arrived damaged: expected sha256 %s, got %s" % (sha256, digest.hexdigest()))
+
+
+def collect_garbage(store: Path) -> int:
+    """Remove what no tree links to, and leftovers of killed transfers. Returns the number of files removed."""
+    removed = 0
+    if store.is_dir():
+        for entry in os.scandir(store):
+            status = entry.stat(follow_symlinks=False)
+            if entry.name.startswith(".new-") or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):
+                os.unlink(entry.path)
+                removed += 1
+    return removed

@@ -1,0 +1,114 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of systemd: one call for many units, and as few calls as can be."""
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Optional
+
+from .errors import HostError
+
+STATE = (
+    "Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ExecMainCode", "ExecMainStatus",
+    "InvocationID", "ActiveEnterTimestampMonotonic", "MemoryCurrent", "TasksCurrent", "ControlGroup", "NeedDaemonReload",
+)  # fmt: skip
+
+
+def version() -> int:
+    """systemd's major version, from the name of its shared library (no process), else from systemctl."""
+    for pattern in ("/usr/lib/systemd/libsystemd-shared-*.so", "/usr/lib/*/systemd/libsystemd-shared-*.so",
+                    "/lib/systemd/libsystemd-shared-*.so", "/usr/lib64/systemd/libsystemd-shared-*.so"):  # fmt: skip
+        for path in Path("/").glob(pattern[1:]):
+            match = re.match(r"libsystemd-shared-(\d+)", path.name)
+            if match:
+                return int(match[1])
+    match = re.match(r"systemd (\d+)", run(["systemctl", "--version"]))
+    if not match:
+        raise HostError("this host does not run systemd")
+    return int(match[1])
+
+
+def run(argv: "list[str]", *, data: Optional[bytes] = None, timeout: float = 120, check: bool = True) -> str:
+    """A command's standard output. Raises HostError with its standard error, never with its input."""
+    try:
+        done = subprocess.run(argv, input=data, capture_output=True, timeout=timeout, check=False)
+    except FileNotFoundError:
+        raise HostError("%s is not installed on this host" % argv[0]) from None
+    except subprocess.TimeoutExpired:
+        raise HostError("%s did not end within %d s" % (" ".join(argv[:3]), timeout)) from None
+    if check and done.returncode:
+        reason = done.stderr.decode(errors="replace").strip() or "exit status %d" % done.returncode
+        raise HostError("%s: %s" % (" ".join(argv[:3]), reason))
+    return done.stdout.decode(errors="replace")
+
+
+class Systemd:
+    """The service manager of this host."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reloads = 0
+
+    def show(self, units: "Iterable[str]") -> "dict[str, dict[str, str]]":
+        """The properties `STATE` of each unit, in one call. A unit that does not exist has LoadState not-found."""
+        names = list(units)
+        if not names:
+            return {}
+        output = run(["systemctl", "show", "--property=" + ",".join(STATE), "--"] + names)
+        blocks = (dict(line.partition("=")[::2] for line in b.splitlines()) for b in output.strip().split("\n\n"))
+        return dict(zip(names, blocks))
+
+    def reload(self) -> None:
+        """daemon-reload; threads that ask while one is under way share the next one."""
+        asked = self._reloads
+        with self._lock:
+            if self._reloads >= asked + 2:
+                return
+            self._reloads += 1
+            run(["systemctl", "daemon-reload"])
+            self._reloads += 1
+
+    def restart(self, unit: str) -> None:
+        run(["systemctl", "restart", "--no-block", unit])
+
+    def stop(self, unit: str, timeout: float) -> None:
+        run(["systemctl", "stop", unit], timeout=timeout + 60, check=False)
+        self.forget(unit)
+
+    def start_and_wait(self, unit: str, timeout: float) -> None:
+        """Start a oneshot unit and wait for its end. Raises HostError if it fails."""
+        run(["systemctl", "start", unit], timeout=timeout)
+
+    def forget(self, unit: str) -> None:
+        """Drop what systemd remembers of a failed unit, so that it can be unloaded."""
+        run(["systemctl", "reset-failed", unit], check=False)
+
+    def active(self, unit: str) -> bool:
+        return self.show([unit])[unit]["ActiveState"] in ("active", "activating", "reloading", "deactivating")
+
+    def settle(self, unit: str, deadline: float, *, after: str) -> "dict[str, str]":
+        """Wait until a start that was ordered when the invocation was `after` has come to something. Returns the state.
+
+        That is a new invocation that is neither starting nor stopping, a failure, or `deadline` (monotonic seconds).
+        """
+        pause = 0.01
+        while True:
+            state = self.show([unit])[unit]
+            moving = state["ActiveState"] in ("activating", "deactivating", "reloading")
+            ended = state["ActiveState"] == "failed" or state["SubState"].startswith("auto-restart")
+            if ended or (not moving and state["InvocationID"] != after) or time.monotonic() > deadline:
+                return state
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+
+
+def journal(unit: str, invocation: str, lines: int = 20) -> "list[str]":
+    """The last lines that one invocation of a unit wrote."""
+    match = ["_SYSTEMD_INVOCATION_ID=" + invocation] if invocation else []
+    argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=%d" % lines, "--unit=" + unit]
+    return run(argv + match, check=False, timeout=20).splitlines()[-lines:]

@@ -1,0 +1,183 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trees: artifacts unpacked on a host. Made once, sealed, never changed; shared by all instances.
+
+The artifact's file list is data from outside: it is checked here too, before anything is written, so that no entry can leave
+the tree (absolute paths, ``..``, links out of it, paths below a link) or be anything but a file or a link.
+"""
+
+import compileall
+import hashlib
+import os
+import posixpath
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from . import store
+from .errors import HostError
+from .files import canonical, checkpoint, read_json, remove, staging_directory, write_json
+from .layout import Layout
+
+Entry = "dict[str, Any]"
+MADE_HERE = ("pyvenv.cfg", "bin/python", "bin/python3", "lib")
+
+
+def check_entries(entries: "list[dict[str, Any]]") -> None:
+    """Refuse a file list that could write or point outside its tree. Raises HostError naming the path."""
+    links = {e["path"] for e in entries if "link" in e}
+    seen = set()
+    for entry in entries:
+        path = entry["path"]
+        parts = path.split("/")
+        if not path or path.startswith("/") or {"", ".", ".."} & set(parts) or "\0" in path:
+            raise HostError("unsafe path in the artifact: %r" % path)
+        if path in seen:
+            raise HostError("path twice in the artifact: %r" % path)
+        seen.add(path)
+        if any("/".join(parts[:n]) in links for n in range(1, len(parts))):
+            raise HostError("path below a link in the artifact: %r" % path)
+        if "link" in entry:
+            end = posixpath.normpath(posixpath.join(posixpath.dirname(path), entry["link"]))
+            if entry["link"].startswith("/") or end == ".." or end.startswith("../"):
+                raise HostError("link out of the artifact: %r -> %r" % (path, entry["link"]))
+        elif entry.get("mode") not in ("644", "755") or not _is_sha256(entry.get("sha256")):
+            raise HostError("not a plain file in the artifact: %r" % path)
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+def digest(entries: "list[dict[str, Any]]") -> str:
+    """The identity of a tree: SHA-256 of its canonical file list."""
+    return hashlib.sha256(canonical(entries)).hexdigest()
+
+
+def seal_path(layout: Layout, tree: str) -> Path:
+    return layout.trees / (tree + ".json")
+
+
+def install(layout: Layout, tree: str, entries: "list[dict[str, Any]]", *, python: bool) -> None:
+    """Make the tree from the store: hard links, a virtual environment's shape for Python, compiled, flushed, renamed.
+
+    Every byte is verified: the store's files are hashed as they are linked. Raises HostError.
+    """
+    check_entries(entries)
+    if digest(entries) != tree:
+        raise HostError("the file list does not belong to tree %s" % tree)
+    with staging_directory(layout.trees / tree) as new:
+        for entry in entries:
+            _place(layout, new, entry)
+        if python:
+            _make_virtual_environment(new, layout.trees / tree)
+        checkpoint("tree.filled")
+        sealed = _seal(new)
+        _make_read_only(new)
+        write_json(seal_path(layout, tree), {"files": sealed, "entries": entries}, 0o644)
+        checkpoint("tree.sealed")
+    checkpoint("tree.named")
+
+
+def _place(layout: Layout, new: Path, entry: "dict[str, Any]") -> None:
+    path = new / entry["path"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "link" in entry:
+        os.symlink(entry["link"], path)
+        return
+    blob = store.blob_path(layout.store, entry)
+    if store.hash_file(blob) != entry["sha256"]:
+        remove(blob)
+        raise HostError("%s was damaged in the store and has been removed; run again to fetch it anew" % entry["path"])
+    os.link(blob, path)
+
+
+def _make_virtual_environment(new: Path, final: Path) -> None:
+    """What PEP 405 asks for, around ``site-packages`` that is the same for every Python version."""
+    version = "%d.%d" % sys.version_info[:2]
+    interpreter = os.path.realpath(sys.executable)
+    (new / "bin").mkdir(exist_ok=True)
+    (new / "site-packages").mkdir(exist_ok=True)
+    for name in ("python", "python3"):
+        os.symlink(interpreter, new / "bin" / name)
+    (new / "lib" / ("python" + version)).mkdir(parents=True)
+    os.symlink("../../site-packages", new / "lib" / ("python" + version) / "site-packages")
+    text = "home = %s\ninclude-system-site-packages = false\nversion = %d.%d.%d\n"
+    (new / "pyvenv.cfg").write_text(text % ((os.path.dirname(interpreter),) + sys.version_info[:3]))
+    compileall.compile_dir(
+        new, quiet=2, stripdir=str(new), prependdir=str(final), maxlevels=40, invalidation_mode=_UNCHECKED, legacy=False
+    )
+
+
+def _compiled_without_checks() -> Any:
+    import py_compile
+
+    return py_compile.PycInvalidationMode.UNCHECKED_HASH
+
+
+_UNCHECKED = _compiled_without_checks()
+
+
+def _scan(root: Path) -> "list[list[Any]]":
+    """``[path, mode, size, mtime in ns or link target]`` of all that is in the tree, directories too, sorted."""
+    found = []
+    for directory, names, files in os.walk(root):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            kind = os.readlink(path) if os.path.islink(path) else status.st_mtime_ns
+            if os.path.isdir(path) and not os.path.islink(path):
+                found.append([os.path.relpath(path, root), "d", 0, 0])
+            else:
+                found.append([os.path.relpath(path, root), "f", status.st_size, kind])
+    return sorted(found)
+
+
+def _seal(new: Path) -> "list[list[Any]]":
+    for directory, _names, files in os.walk(new):
+        for name in files:
+            path = os.path.join(directory, name)
+            if not os.path.islink(path):
+                os.utime(path, (0, 0))
+                os.chmod(path, os.stat(path).st_mode & 0o111 | 0o444)
+    return _scan(new)
+
+
+def _make_read_only(new: Path) -> None:
+    for directory, _names, _files in os.walk(new, topdown=False):
+        os.chmod(directory, 0o555)
+
+
+def intact(layout: Layout, tree: str) -> bool:
+    """Whether the tree is there and looks as when it was sealed (by stat, not by hash)."""
+    seal = read_json(seal_path(layout, tree))
+    root = layout.trees / tree
+    return seal is not None and root.is_dir() and _scan(root) == seal["files"]
+
+
+def verify(layout: Layout, tree: str) -> Optional[str]:
+    """Hash every distributed file. Returns what is wrong, or None."""
+    seal = read_json(seal_path(layout, tree))
+    if seal is None or not intact(layout, tree):
+        return "the tree %s was changed after it was installed" % tree[:12]
+    for entry in seal["entries"]:
+        if "sha256" in entry and store.hash_file(layout.trees / tree / entry["path"]) != entry["sha256"]:
+            return "%s in the tree %s is not what was distributed" % (entry["path"], tree[:12])
+    return None
+
+
+def present(layout: Layout) -> "list[str]":
+    """The digests of the sealed trees on this host."""
+    return sorted(p.stem for p in layout.trees.glob("*.json")) if layout.trees.is_dir() else []
+
+
+def prune(layout: Layout, needed: "set[str]") -> "list[str]":
+    """Remove trees that no release needs, and leftovers of killed installs."""
+    gone = [t for t in present(layout) if t not in needed]
+    for tree in gone:
+        remove(layout.trees / tree)
+        remove(seal_path(layout, tree))
+    for leftover in layout.trees.glob(".*"):
+        remove(leftover)
+    return gone

@@ -1,0 +1,136 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is really so on this host: files, units, processes, health. Nothing here changes anything."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+from . import health, release, tree, unit, users
+from .files import read_json
+from .layout import Instance, Layout
+from .plan import Now
+from .systemd import Systemd
+
+
+def process_environment(pid: int) -> "dict[str, str]":
+    """A process's environment; empty if it is gone."""
+    try:
+        raw = Path("/proc/%d/environ" % pid).read_bytes()
+    except OSError:
+        return {}
+    pairs = (item.partition(b"=") for item in raw.split(b"\0") if item)
+    return {k.decode(errors="replace"): v.decode(errors="replace") for k, _sep, v in pairs}
+
+
+def start_time(pid: int) -> Optional[str]:
+    """When a process started (clock ticks since boot, field 22 of proc_pid_stat(5)): tells a reused pid. None: gone."""
+    try:
+        fields = Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def probe(instance: Instance, facts: "dict[str, Any]", pid: int) -> health.Seen:
+    """One look at a running instance with its own release's probes."""
+
+    def run_command(wanted: "dict[str, Any]") -> health.Seen:
+        user = users.find(instance)
+        if user is None:
+            return health.Seen(False, "command", "user %s is gone" % instance.user)
+        spec = spec_of(instance, facts)
+        argv = [unit.program(wanted["argv"][0], facts["tree"])] + unit.expand(wanted["argv"][1:], spec, instance.unit)
+        environment = {k: v for k, v in process_environment(pid).items() if not k.startswith("LD_")}
+        return health.command(
+            argv, timeout=wanted["timeout"], uid=user.pw_uid, gid=user.pw_gid, environment=environment,
+            directory=str(instance.state),
+        )  # fmt: skip
+
+    return health.look(facts, pid=pid, run_command=run_command)
+
+
+def spec_of(instance: Instance, facts: "dict[str, Any]") -> unit.Spec:
+    return unit.Spec(
+        instance, facts["manifest"], facts["environment"], facts["tree"], facts["ports"], facts["resources"],
+        encrypted=facts["encrypted"],
+    )  # fmt: skip
+
+
+def unit_intact(instance: Instance, booted: Optional[str]) -> bool:
+    """Whether the unit in /etc is, byte for byte, the one of the release it names."""
+    if booted is None:
+        return True
+    try:
+        return instance.unit_file.read_bytes() == release.unit_text(instance, booted)
+    except OSError:
+        return False
+
+
+def look(
+    instance: Instance, state: "dict[str, str]", *, wanted: Optional[str] = None, wanted_tree: Optional[str] = None,
+    attempts: int = 1, trees: "Optional[dict[str, bool]]" = None,
+) -> Now:  # fmt: skip
+    """The truth about one instance. `state` is systemd's; `wanted` the release to ask about, `trees` a cache of checks."""
+    booted = release.proven(instance)
+    staged = read_json(instance.staged) or {}
+    active = state.get("ActiveState") == "active" and state.get("SubState") == "running"
+    pid = int(state.get("MainPID") or 0)
+    running = process_environment(pid).get("AGENT_RELEASE", "?") if active and pid else None
+    seen = health.Seen(False, "unit", describe(state))
+    if running and (instance.releases / running / "release.json").exists():
+        facts = release.read(instance, running)
+        for _attempt in range(attempts):
+            seen = probe(instance, facts, pid)
+            if seen.healthy:
+                break
+            time.sleep(0.5)
+    name, wanted_tree = wanted or booted, wanted_tree or _tree_of(instance, wanted or booted)
+    known = release.everything(instance)
+    return Now(
+        booted=booted, running=running, staged=staged.get("release"), staged_state=staged.get("state"),
+        under_proof=instance.proof_file.exists(), unit_intact=unit_intact(instance, booted),
+        enabled=os.path.lexists(instance.wants), healthy=seen.healthy, detail="%s: %s" % (seen.probe, seen.detail),
+        has_user=users.find(instance) is not None, tree_intact=_tree_intact(instance.layout, wanted_tree, trees),
+        release_complete=bool(name) and release.complete(instance, str(name)),
+        void=_void(known.get(name or "")),
+    )  # fmt: skip
+
+
+def _tree_of(instance: Instance, name: Optional[str]) -> Optional[str]:
+    return release.read(instance, name).get("tree") if name else None
+
+
+def _tree_intact(layout: Layout, digest: Optional[str], cache: "Optional[dict[str, bool]]") -> bool:
+    if not digest:
+        return False
+    cache = {} if cache is None else cache
+    if digest not in cache:
+        cache[digest] = tree.intact(layout, digest)
+    return cache[digest]
+
+
+def _void(found: Optional[release.Release]) -> Optional[str]:
+    if found is None or found.status != release.VOID:
+        return None
+    return str(found.evidence.get("summary", "it failed its activation"))
+
+
+def describe(state: "dict[str, str]") -> str:
+    """systemd's view of a unit in a few words."""
+    if state.get("LoadState") == "not-found":
+        return "there is no unit"
+    text = "%s (%s)" % (state.get("ActiveState"), state.get("SubState"))
+    if state.get("Result") not in (None, "success"):
+        text += ", result %s, exit status %s" % (state["Result"], state.get("ExecMainStatus"))
+    if state.get("NRestarts") not in (None, "", "0", "[not set]"):
+        text += ", %s restarts" % state["NRestarts"]
+    return text
+
+
+def states(found: "list[Instance]", systemd: Systemd) -> "dict[str, dict[str, str]]":
+    """systemd's view of many instances by agent id, in one call."""
+    shown = systemd.show(i.unit for i in found)
+    return {i.id: shown[i.unit] for i in found}

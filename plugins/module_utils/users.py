@@ -1,0 +1,46 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One static system user for each instance; the comment field (GECOS) says whose it is."""
+
+import grp
+import pwd
+from typing import Optional
+
+from .errors import HostError
+from .layout import Instance
+from .systemd import run
+
+
+def find(instance: Instance) -> Optional[pwd.struct_passwd]:
+    """The instance's user, or None. Raises HostError if the name belongs to something else."""
+    try:
+        user = pwd.getpwnam(instance.user)
+    except KeyError:
+        return None
+    if user.pw_gecos.split(",")[0] != instance.id:
+        raise HostError("user %s exists but belongs to %r, not to %s" % (user.pw_name, user.pw_gecos, instance.id))
+    return user
+
+
+def missing_groups(groups: "list[str]") -> "list[str]":
+    known = {g.gr_name for g in grp.getgrall()} if groups else set()
+    return [g for g in groups if g not in known]
+
+
+def ensure(instance: Instance) -> pwd.struct_passwd:
+    user = find(instance)
+    if user is None:
+        run(
+            ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(instance.state),
+             "--shell", "/usr/sbin/nologin", "--comment", instance.id, instance.user]
+        )  # fmt: skip
+        user = pwd.getpwnam(instance.user)
+    return user
+
+
+def remove(instance: Instance) -> bool:
+    if find(instance) is None:
+        return False
+    run(["userdel", instance.user])
+    return True
