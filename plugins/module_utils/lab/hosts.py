@@ -67,7 +67,10 @@ def create(lab: str, host: Wanted, address: str) -> None:
     options += [f"--name={host.container}", f"--hostname={host.name}", f"--network={lab}", f"--ip={address}"]
     # As on a machine, `reboot` inside ends in a host that is up again.
     options += ["--restart=always", "--stop-signal=SIGRTMIN+3", *host.flags]
-    run("podman", "run", "--detach", *options, host.image, "/sbin/lab-init", timeout=60)
+    try:
+        run("podman", "run", "--detach", *options, host.image, "/sbin/lab-init", timeout=60)
+    except LabError as error:
+        raise LabError(f"{host.container}: {error}") from error
 
 
 def remove(container: str) -> None:

@@ -48,13 +48,19 @@ def effective_capabilities() -> int:
         return next(int(line.split()[1], 16) for line in stream if line.startswith("CapEff:"))
 
 
+def pid_max() -> int:
+    """podman lowers its own limit of processes to this."""
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as stream:
+        return int(stream.read())
+
+
 def this_machine() -> Machine:
     with open("/proc/self/mounts", encoding="utf-8") as stream:
         controllers = v1_controllers(stream.read())
     return Machine(
         controllers=controllers,
         nofile=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        nproc=resource.getrlimit(resource.RLIMIT_NPROC)[1],
+        nproc=min(limit for limit in (resource.getrlimit(resource.RLIMIT_NPROC)[1], pid_max()) if limit > 0),
         may_raise_limits=bool(effective_capabilities() >> CAP_SYS_RESOURCE & 1),
     )
 
