@@ -206,14 +206,8 @@ def _declare(inventory: Any, fleet: _fleet.Fleet) -> None:
     Variables are set on the objects: through the inventory's own setter each value would be copied for each host.
     """
     inventory.add_group(GROUP)
-    for key, value in {
-        "agentfactory_fleet": fleet.file,
-        "agentfactory_environment": fleet.environment,
-        "agentfactory_artifacts": fleet.artifacts,
-        "agentfactory_max_removals": fleet.max_removals,
-        "agentfactory_sources": fleet.sources,
-        "agentfactory_versions": {name: agent["version"] for name, agent in fleet.agents.items() if agent["state"] != "absent"},
-    }.items():
+    _fleet.in_this_process = fleet.variables()
+    for key, value in _fleet.in_this_process.items():
         inventory.groups[GROUP].set_variable(key, value)
     for host, declared in fleet.declared.items():
         inventory.add_child(GROUP, host)

@@ -62,6 +62,23 @@ class Fleet:
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """managed host -> {agent: {name: value as it was read}}"""
 
+    def variables(self) -> dict[str, Any]:
+        """The variables that are the same on every host."""
+        return {
+            "agentfactory_fleet": self.file,
+            "agentfactory_environment": self.environment,
+            "agentfactory_artifacts": self.artifacts,
+            "agentfactory_max_removals": self.max_removals,
+            "agentfactory_sources": self.sources,
+            "agentfactory_versions": {
+                name: None if agent["state"] == "absent" else agent["version"] for name, agent in self.agents.items()
+            },
+        }
+
+
+in_this_process: dict[str, Any] | None = None
+"""`Fleet.variables()` of the fleet that the inventory plugin read in this process."""
+
 
 def group_of(agent: str) -> str:
     """The inventory group of an agent's hosts."""

@@ -1,0 +1,213 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lookup agentfactory.core.rollout: the hosts and waves of the plays that make up a rollout."""
+
+DOCUMENTATION = r"""
+name: rollout
+short_description: Hosts and waves of a rollout
+version_added: 0.1.0
+author: agentfactory contributors (@agentfactory)
+description:
+  - Gives the plays of a rollout their C(hosts) and C(serial), from what the run's ledger says of the plays before.
+  - It is meant for playbooks such as C(agentfactory.core.deploy), which says how its terms go together.
+options:
+  _terms:
+    description:
+      - V(managed) gives the group of the fleet's hosts, and fails where the inventory has no fleet.
+      - V(stage) does the same and begins a run. It fails where C(-e agents=) names an agent that the fleet does not declare.
+      - V(package) gives the same group where an artifact is missing that can be packaged from its source, else nothing.
+      - V(unpackaged) gives what is missing, as a list of C(name), C(version) and C(source).
+      - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many agents would be
+        removed, and where too many hosts failed already.
+      - V(batches) gives the sizes of the waves.
+      - V(undo) gives the hosts to take back.
+      - V(failed) gives the hosts that failed, and prints the summary of the run once.
+      - V(verdict) and a host's name gives what went wrong on it, as text.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Activate
+  hosts: "{{ lookup('agentfactory.core.rollout', 'hosts') }}"
+  serial: "{{ lookup('agentfactory.core.rollout', 'batches') }}"
+  ignore_unreachable: true
+  tasks:
+    - agentfactory.core.agent_service:
+        state: started
+"""
+
+RETURN = r"""
+_raw:
+  description: One element, a string or a list, depending on the term.
+  type: list
+  elements: raw
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
+from ansible_collections.agentfactory.core.plugins.plugin_utils import rollout, rollout_report, run
+from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
+
+GROUP = "agentfactory"
+
+
+class LookupModule(LookupBase):
+    """One method a term; each returns what the template becomes."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        if not terms or terms[0] not in _TERMS:
+            raise AnsibleError(f"the first term must be one of {', '.join(_TERMS)}")
+        try:
+            # the one element, so that a list stays a list
+            return [_TERMS[terms[0]](variables or {}, *terms[1:])]
+        except (LedgerError, run.RunError) as error:
+            raise AnsibleError(str(error)) from error
+
+
+def _managed(variables: dict[str, Any]) -> str:
+    if GROUP not in variables.get("groups", {}) and not _only_listing():
+        raise AnsibleError(
+            "there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet' could be read "
+            "(a warning above says why, if there is one)"
+        )
+    return GROUP
+
+
+def _stage(variables: dict[str, Any]) -> str:
+    _managed(variables)
+    if _only_listing():
+        return GROUP
+    groups = variables["groups"]
+    for name in _chosen(variables) or []:
+        if _fleet.group_of(name) not in groups:
+            raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
+    limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
+    run.begin()
+    Ledger.current().append({
+        "phase": "begin",
+        "hosts": [host for host in groups[GROUP] if host in limited],
+        "check": bool(variables.get("ansible_check_mode", False)),
+        "confirm_removals": _number(variables, "confirm_removals"),
+    })
+    return GROUP
+
+
+def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:
+    _managed(variables)
+    fleet = _declared(variables)
+    if fleet is None or _only_listing():
+        return []
+    sources, chosen = fleet.get("agentfactory_sources", {}), _chosen(variables)
+    wanted = {
+        name: version for name, version in fleet.get("agentfactory_versions", {}).items()
+        if version and name in sources and (chosen is None or name in chosen)
+    }
+    if not wanted:
+        return []
+    from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import ArtifactError, Artifacts
+
+    artifacts = Artifacts(str(fleet["agentfactory_artifacts"]))
+    try:
+        return [
+            {"name": str(name), "version": str(version), "source": str(sources[name])}
+            for name, version in wanted.items() if version not in artifacts.versions(name)
+        ]
+    except ArtifactError as error:
+        raise AnsibleError(str(error)) from error
+
+
+def _package(variables: dict[str, Any]) -> str | list[str]:
+    missing = _unpackaged(variables)
+    return GROUP if missing or _declared(variables) is None else []
+
+
+def _plan(variables: dict[str, Any]) -> rollout.Plan:
+    ledger = Ledger.current()
+    planned = ledger.plan()
+    if planned is None:
+        fleet = _declared(variables) or {}
+        planned = ledger.make_plan(
+            environment=str(fleet.get("agentfactory_environment", "")), max_removals=int(fleet.get("agentfactory_max_removals", 1)),
+        )
+    return planned
+
+
+def _hosts(variables: dict[str, Any]) -> list[str]:
+    planned = _plan(variables)
+    return [] if planned["reason"] else planned["hosts"]
+
+
+def _batches(variables: dict[str, Any]) -> list[int]:
+    return _plan(variables)["batches"]
+
+
+def _undo(variables: dict[str, Any]) -> list[str]:
+    return rollout.undo(_plan(variables), Ledger.current().last("activate"))
+
+
+def _failed(variables: dict[str, Any]) -> list[str]:
+    _plan(variables)
+    ledger = Ledger.current()
+    story = rollout_report.Story.read(ledger)
+    if (story.staged or story.plan["silent"]) and ledger.once("summary"):
+        Display().display("\n" + rollout_report.summary(story))
+    return story.failed()
+
+
+def _verdict(_variables: dict[str, Any], host: str = "") -> str:
+    return rollout_report.verdict(rollout_report.Story.read(Ledger.current()), host)
+
+
+_TERMS = {
+    "managed": _managed, "stage": _stage, "package": _package, "unpackaged": _unpackaged, "hosts": _hosts,
+    "batches": _batches, "undo": _undo, "failed": _failed, "verdict": _verdict,
+}
+
+
+def _only_listing() -> bool:
+    """Whether the playbook is only looked at (--syntax-check, --list-hosts and so on), maybe without an inventory."""
+    return any(context.CLIARGS.get(key) for key in ("syntax", "listhosts", "listtasks", "listtags"))
+
+
+def _declared(variables: dict[str, Any]) -> Mapping[str, Any] | None:
+    """The fleet's variables, which are the same on each host; None where they cannot be known yet.
+
+    A play's `hosts` are templated before any host's variables are there, in the first play even without `hostvars`. So the
+    inventory plugin leaves them in this process; where the inventory was made elsewhere (AWX), `hostvars` has them later.
+    """
+    if _fleet.in_this_process is not None:
+        return {**_fleet.in_this_process, **{key: variables[key] for key in _fleet.in_this_process if key in variables}}
+    if "hostvars" not in variables:
+        return None
+    hosts = variables["groups"].get(GROUP)
+    found: Mapping[str, Any] = variables["hostvars"].raw_get(hosts[0]) if hosts else {}
+    return found
+
+
+def _chosen(variables: dict[str, Any]) -> list[str] | None:
+    """The agents of `-e agents=a,b`; None for all."""
+    given = variables.get("agents")
+    if given is None:
+        return None
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, list):
+        raise AnsibleError("-e agents= must be names with commas between them")
+    return [str(name).strip() for name in names if str(name).strip()]
+
+
+def _number(variables: dict[str, Any], name: str) -> int | None:
+    given = variables.get(name)
+    try:
+        return None if given is None else int(given)
+    except (TypeError, ValueError) as error:
+        raise AnsibleError(f"-e {name}= must be a whole number, not {given!r}") from error

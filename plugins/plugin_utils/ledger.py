@@ -1,0 +1,179 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger: what happened in a run, host by host, for the plays that come after.
+
+A file of JSON lines on the controller, appended to by forks: one write a record, so none is ever half there or mixed up
+with another. Plays are separate in Ansible and see nothing of each other's results but this.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, NotRequired, TypedDict
+
+from . import rollout, run
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot be read or written; a rollout must not go on without it."""
+
+
+class Begin(TypedDict):
+    """What holds for the whole run; written by lookup rollout."""
+
+    phase: str
+    hosts: list[str]
+    """those that are to be staged, in inventory order"""
+    check: bool
+    confirm_removals: int | None
+
+
+class Stage(TypedDict):
+    """What staging found on a host and will change."""
+
+    phase: str
+    host: str
+    status: str
+    """unchanged | pending | failed | unreachable"""
+    agents: NotRequired[list[str]]
+    """names of the changing ones"""
+    rollouts: NotRequired[dict[str, rollout.Rollout]]
+    removals: NotRequired[list[str]]
+    plan: NotRequired[dict[str, Any]]
+    messages: NotRequired[list[str]]
+    hosts_total: NotRequired[int]
+    """not needed: a run knows the hosts that it began with"""
+
+
+class Activate(TypedDict):
+    """How the activation of a host ended."""
+
+    phase: str
+    host: str
+    status: str
+    """ok | failed | unreachable | skipped"""
+    switched: NotRequired[bool]
+    messages: NotRequired[list[str]]
+    wave: NotRequired[int | None]
+
+
+class Undo(TypedDict):
+    """How taking a host back ended."""
+
+    phase: str
+    host: str
+    status: str
+    """ok | failed | unreachable"""
+    messages: NotRequired[list[str]]
+
+
+Record = Begin | Stage | Activate | Undo | rollout.Plan
+
+
+class Ledger:
+    """One run's ledger. Without a run (`run_id` None) nothing is kept and nothing is found."""
+
+    def __init__(self, run_id: str | None) -> None:
+        self.run_id = run_id
+        self._base = os.path.join(run.directory(), run_id) if run_id else ""
+
+    @classmethod
+    def current(cls) -> "Ledger":
+        """The ledger of the run that this process belongs to."""
+        return cls(run.current())
+
+    def append(self, record: Record) -> None:
+        """Add a record, in one write. LedgerError where it cannot be kept."""
+        if not self.run_id:
+            return
+        first = {key: record[key] for key in ("phase", "host") if key in record}  # type: ignore[literal-required]
+        line = json.dumps({**first, **record}, separators=(",", ":")).encode() + b"\n"
+        path = f"{self._base}.jsonl"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                written = os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise LedgerError(f"{path}: {error.strerror}") from error
+        if written != len(line):
+            raise LedgerError(f"{path}: only {written} of {len(line)} bytes could be written")
+
+    def records(self, phase: str, host: str | None = None) -> Iterator[dict[str, Any]]:
+        """The records of a phase (and of one host), oldest first. Only these lines are parsed: plans are large."""
+        if not self.run_id:
+            return
+        start = f'{{"phase":{json.dumps(phase)},' + (f'"host":{json.dumps(host)}' if host is not None else "")
+        path = f"{self._base}.jsonl"
+        try:
+            with open(path, "rb") as stream:
+                for line in stream:
+                    if line.startswith(start.encode()):
+                        yield json.loads(line)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise LedgerError(f"{path}: {error}") from error
+
+    def last(self, phase: str) -> dict[str, dict[str, Any]]:
+        """host -> its last record of a phase, in the order in which the hosts first appeared."""
+        found: dict[str, dict[str, Any]] = {}
+        for record in self.records(phase):
+            found[record["host"]] = record
+        return found
+
+    def begin(self) -> dict[str, Any] | None:
+        return next(self.records("begin"), None)
+
+    def stage(self, host: str) -> dict[str, Any] | None:
+        """What staging wrote of a host."""
+        found = None
+        for found in self.records("stage", host):
+            pass
+        return found
+
+    def plan(self) -> rollout.Plan | None:
+        """The rollout as it was planned once staging was over; None before that."""
+        found = next(self.records("plan"), None)
+        return rollout.Plan(**found) if found else None  # type: ignore[typeddict-item]
+
+    def make_plan(self, *, environment: str = "", max_removals: int = 1) -> rollout.Plan:
+        """The plan, made from what was staged and written down if it is not there yet (in the main process only)."""
+        found = self.plan()
+        if found is None:
+            begin = {**(self.begin() or {}), "environment": environment, "max_removals": max_removals}
+            found = rollout.plan(begin, self.last("stage"))
+            self.append(found)
+        return found
+
+    def stopped(self, host: str | None = None) -> str | None:
+        """Why nothing more may be activated, else None. With `host`, silence of hosts in earlier waves counts as failure."""
+        planned = self.plan()
+        return planned and rollout.stopped(planned, self.last("activate"), host)
+
+    def wave_of(self, host: str) -> int | None:
+        """The wave of a host, from 0; None where it has none."""
+        planned = self.plan()
+        return planned and rollout.wave_of(planned, host)
+
+    def announce_wave(self, host: str) -> str | None:
+        """The line that announces the host's wave, for exactly one of the processes that ask; None for all others."""
+        planned = self.plan()
+        wave = planned and rollout.wave_of(planned, host)
+        if planned is None or wave is None or not self.once(f"wave{wave}"):
+            return None
+        return rollout.wave_line(planned, wave)
+
+    def once(self, what: str) -> bool:
+        """True for the first caller in this run, in whatever process, and False for every other."""
+        if not self.run_id:
+            return False
+        try:
+            os.close(os.open(f"{self._base}.{what}", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise LedgerError(f"{self._base}.{what}: {error.strerror}") from error
+        return True
