@@ -1,0 +1,253 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packaging an agent: agent.yml and its source become one version in an OCI layout; nothing happens where it is there."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import build, oci, source
+from . import tree as trees
+from .artifact import Artifact, ArtifactError, Artifacts, Image
+from .manifest import Manifest, canonical, load, stored, target_problems
+from .target import Target
+from .tree import FileEntry, PackageError, Tree
+
+
+@dataclass(frozen=True)
+class Request:
+    """`file`: agent.yml or its directory. `platforms`: instead of the manifest's. `check`: say, do not do."""
+
+    file: str
+    artifacts: str
+    platforms: Sequence[str] = ()
+    overwrite: bool = False
+    upgrade_lock: bool = False
+    check: bool = False
+    diff: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What stands in the layout now (or would): `targets` holds {target, tree, content}; `size` is in bytes."""
+
+    changed: bool
+    name: str
+    version: str
+    digest: str
+    artifact: str
+    targets: list[dict[str, str]]
+    size: int
+    msg: str
+    diff: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """One target's image, built: its descriptor and its list of files."""
+
+    descriptor: dict[str, Any]
+    files: list[FileEntry]
+
+    def note(self, key: str) -> str:
+        return str(self.descriptor["annotations"][oci.ANNOTATION + key])
+
+
+def package(request: Request) -> Result:
+    """Package an agent. ManifestError, PackageError or ArtifactError before anything is written."""
+    file = os.path.join(request.file, "agent.yml") if os.path.isdir(request.file) else request.file
+    manifest = load(file)
+    targets = _targets(manifest, request.platforms, file)
+    with tempfile.TemporaryDirectory(prefix="agentfactory-package-") as folder:
+        scratch = Path(folder)
+        agent = build.read(manifest, file, scratch, upgrade_lock=request.upgrade_lock)
+        lock = _Lock(Path(file).parent / source.LOCK_FILE, agent.lock)
+        there = _existing(request, manifest)
+        wanted = _to_build(there, agent.inputs, targets, manifest)
+        if not wanted and there:
+            return _result(request, manifest, there, changed=lock.save(request.check), built=0)
+        blobs = oci.Blobs(scratch / "blobs")
+        made = {target.name: _make(manifest, agent, target, blobs, scratch) for target in wanted}
+        return _finish(request, manifest, blobs, made, lock)
+
+
+@dataclass(frozen=True)
+class _Lock:
+    path: Path
+    text: str | None
+
+    def save(self, check: bool) -> bool:
+        """Write the lock where it differs; whether it did (or would)."""
+        if self.text is None or (self.path.is_file() and self.path.read_text(encoding="utf-8") == self.text):
+            return False
+        if not check:
+            oci.write_file(self.path, self.text.encode("utf-8"))
+        return True
+
+
+def _targets(manifest: Manifest, given: Sequence[str], file: str) -> list[Target]:
+    names = list(dict.fromkeys(given or manifest["runtime"]["platforms"]))
+    if not names:
+        raise PackageError(f"{file}: no target: give platforms=linux/amd64+glibc2.36+py3.11, or list them in "
+                           "runtime.platforms, or run the playbook against reachable hosts, which are asked")
+    problems = [f"platforms: {reason}" for name in names for reason in target_problems(name, manifest["runtime"])]
+    if problems:
+        raise PackageError("\n".join(problems))
+    return [Target.parse(name) for name in sorted(names)]
+
+
+def _existing(request: Request, manifest: Manifest) -> Artifact | None:
+    artifacts = Artifacts(request.artifacts)
+    if manifest["version"] not in artifacts.versions(manifest["name"]):
+        return None
+    try:
+        return artifacts.open(manifest["name"], manifest["version"])
+    except ArtifactError:
+        if request.overwrite:
+            return None
+        raise
+
+
+def _whole(image: Image) -> bool:
+    try:
+        return image.complete()
+    except ArtifactError:
+        return False
+
+
+def _to_build(there: Artifact | None, inputs: str, targets: list[Target], manifest: Manifest) -> list[Target]:
+    """The targets that are missing; all of them, also those only there, where the inputs are not what they were."""
+    if there is None:
+        return targets
+    current = {image.target for image in there.images if image.inputs == inputs and _whole(image)}
+    if all(image.inputs == inputs for image in there.images):
+        return [target for target in targets if target.name not in current]
+    if all(target.name in current for target in targets):
+        return []
+    names = {target.name for target in targets}
+    older = [image.target for image in there.images if not target_problems(image.target, manifest["runtime"])]
+    return targets + [Target.parse(name) for name in older if name not in names]
+
+
+def _make(manifest: Manifest, agent: build.Source, target: Target, blobs: oci.Blobs, scratch: Path) -> _Made:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        dependencies, code = agent.trees(target, Path(folder))
+        whole = trees.merge(dependencies, code)
+        trees.check(whole, target)
+        build.check_commands(manifest, whole)
+        files = trees.file_list(whole)
+        digests = canonical(files)
+        described = canonical(stored(manifest))
+        meta: Tree = {".agentfactory/files.json": trees.Entry(digests),
+                      ".agentfactory/manifest.json": trees.Entry(described)}
+        layers = [blobs.add_layer(part, trees.tree_digest(canonical(trees.file_list(part))))
+                  for part in (dependencies, code, meta)]
+    digest = trees.tree_digest(digests)
+    notes = {"target": target.name, "tree": digest, "content": trees.content_digest(described, digest),
+             "inputs": agent.inputs}
+    return _Made(oci.add_image(blobs, target.machine, layers, notes), files)
+
+
+def _finish(request: Request, manifest: Manifest, blobs: oci.Blobs, made: dict[str, _Made], lock: _Lock) -> Result:
+    layout = Path(request.artifacts) / manifest["name"]
+    if request.check:
+        images = _settle(request, manifest, made)
+        return _planned(request, manifest, blobs, images, made, lock)
+    _settle(request, manifest, made)  # an error leaves not even a directory
+    with oci.locked(layout):
+        images = _settle(request, manifest, made)  # another run may have come first
+        before = _before(request, manifest) if request.diff else []
+        changed = lock.save(check=False)
+        if images:
+            oci.publish(layout, blobs, manifest["version"], oci.add_index(blobs, images))
+    there = Artifacts(request.artifacts).open(manifest["name"], manifest["version"])
+    diff = _diff(manifest, before, next(iter(made.values())).files) if request.diff and images else {}
+    return _result(request, manifest, there, changed=changed or bool(images), built=len(made) if images else 0, diff=diff)
+
+
+def _settle(request: Request, manifest: Manifest, made: dict[str, _Made]) -> list[dict[str, Any]]:
+    """The images that the version is to have; none where it has them. PackageError where it has other content."""
+    there = _existing(request, manifest)
+    descriptors = {name: one.descriptor for name, one in made.items()}
+    if there is None:
+        return list(descriptors.values())
+    described = canonical(stored(manifest))
+    other = [image.target for image in there.images if image.content != trees.content_digest(described, image.tree)]
+    what = "another manifest" if other else "other files"
+    other += [image.target for image in there.images if image.target in made and made[image.target].note("tree") != image.tree]
+    if other and not request.overwrite:
+        raise PackageError(f"{manifest['name']} {manifest['version']} is in {request.artifacts} already, with {what}: "
+                           "raise version in agent.yml, or give overwrite=true to replace it")
+    if other:
+        return list(descriptors.values())
+    kept = {image.target: image.descriptor for image in there.images if _whole(image)}
+    if not descriptors.keys() - kept.keys():
+        return []
+    return list({**descriptors, **kept}.values())
+
+
+def _planned(request: Request, manifest: Manifest, blobs: oci.Blobs, images: list[dict[str, Any]],
+             made: dict[str, _Made], lock: _Lock) -> Result:
+    """The result of check mode: what is there, or what would be."""
+    changed = lock.save(check=True)
+    if not images:
+        there = Artifacts(request.artifacts).open(manifest["name"], manifest["version"])
+        return _result(request, manifest, there, changed=changed, built=0)
+    index = oci.add_index(blobs, images)
+    diff = _diff(manifest, _before(request, manifest), next(iter(made.values())).files) if request.diff else {}
+    targets = [{key: image["annotations"][oci.ANNOTATION + key] for key in ("target", "tree", "content")} for image in images]
+    size = sum(blob.stat().st_size for blob in blobs.directory.iterdir())
+    return Result(True, manifest["name"], manifest["version"], index["digest"], _reference(request, manifest), targets, size,
+                  f"{manifest['name']} {manifest['version']} would be packaged for {_count(len(made))}", diff)
+
+
+def _result(request: Request, manifest: Manifest, there: Artifact, *, changed: bool, built: int,
+            diff: dict[str, str] | None = None) -> Result:
+    targets = [{"target": image.target, "tree": image.tree, "content": image.content} for image in there.images]
+    blobs: dict[str, int] = {}
+    for image in there.images:
+        blobs.update(image.blobs())
+    size = sum(blobs.values())
+    name = f"{manifest['name']} {manifest['version']}"
+    msg = f"{name} packaged for {_count(built)}, {size / 1e6:.1f} MB in all" if built else f"{name} is packaged already"
+    return Result(changed, manifest["name"], manifest["version"], there.digest, _reference(request, manifest), targets, size,
+                  msg, diff or {})
+
+
+def _reference(request: Request, manifest: Manifest) -> str:
+    return f"{os.path.join(request.artifacts, manifest['name'])}:{manifest['version']}"
+
+
+def _count(number: int) -> str:
+    return f"{number} target{'' if number == 1 else 's'}"
+
+
+def _before(request: Request, manifest: Manifest) -> list[FileEntry]:
+    """The files of the same version, else of the newest other one."""
+    artifacts = Artifacts(request.artifacts)
+    versions = artifacts.versions(manifest["name"])
+    if not versions:
+        return []
+    chosen = manifest["version"] if manifest["version"] in versions else max(versions, key=_natural)
+    try:
+        return artifacts.open(manifest["name"], chosen).images[0].files()
+    except ArtifactError:
+        return []
+
+
+def _natural(version: str) -> list[tuple[int, str]]:
+    import re
+
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", version) if part]
+
+
+def _diff(manifest: Manifest, before: list[FileEntry], after: list[FileEntry]) -> dict[str, str]:
+    """The lists of files as Ansible's diff: one line a file."""
+    texts = ["".join(f"{item.get('link') or item['sha256'][:12]} {item['path']}\n" for item in files)
+             for files in (before, after)]
+    name = f"{manifest['name']}: files"
+    return {"before_header": name, "after_header": name, "before": texts[0], "after": texts[1]}

@@ -1,0 +1,124 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of an artifact before they are written: normalised, checked, and listed for their digest."""
+
+import hashlib
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import elf
+from .manifest import canonical
+from .target import Target
+
+FileEntry = dict[str, Any]
+
+
+class PackageError(ValueError):
+    """An agent cannot be packaged; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file (`content` holds its bytes, or where they are) or a symbolic link. `mode` is `644` or `755`."""
+
+    content: bytes | Path = b""
+    mode: str = "644"
+    link: str | None = None
+
+    def read(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+
+Tree = dict[str, Entry]
+
+
+def file_list(tree: Mapping[str, Entry]) -> list[FileEntry]:
+    """The artifact's list of files, sorted by path."""
+    found: list[FileEntry] = []
+    for path in sorted(tree):
+        entry = tree[path]
+        if entry.link is not None:
+            found.append({"path": path, "link": entry.link})
+        else:
+            data = entry.read()
+            digest = hashlib.sha256(data).hexdigest()
+            found.append({"path": path, "mode": entry.mode, "size": len(data), "sha256": digest})
+    return found
+
+
+def tree_digest(files: bytes) -> str:
+    return hashlib.sha256(files).hexdigest()
+
+
+def content_digest(manifest: bytes, tree: str) -> str:
+    return hashlib.sha256(canonical({"manifest": hashlib.sha256(manifest).hexdigest(), "tree": tree})).hexdigest()
+
+
+def path_problem(path: str, link: str | None = None) -> str:
+    """Why a path, or a link there, must not be in an artifact; empty where it may."""
+    parts = path.split("/")
+    if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\\" in path:
+        return "is not a plain relative path"
+    if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in path + (link or "")):
+        return "holds control characters or bytes that are not UTF-8"
+    if parts[0] == ".agentfactory":
+        return "is where agentfactory keeps its own"
+    if link is not None:
+        end = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+        if not link or link.startswith("/") or end.split("/")[0] == "..":
+            return f"is a link out of the artifact, to {link!r}"
+    return ""
+
+
+def list_problem(files: Iterable[FileEntry]) -> str:
+    """Why a list of files must not be unpacked: unsafe, duplicate, or one path below another that is no directory."""
+    seen: set[str] = set()
+    folders: set[str] = set()
+    for item in files:
+        path, link = item["path"], item.get("link")
+        if reason := path_problem(path, link):
+            return f"{path!r} {reason}"
+        if path in seen:
+            return f"{path!r} is listed twice"
+        seen.add(path)
+        parent = posixpath.dirname(path)
+        while parent and parent not in folders:
+            folders.add(parent)
+            parent = posixpath.dirname(parent)
+    for path in sorted(seen & folders):
+        return f"{path!r} is a file or a link, and has others below it"
+    return ""
+
+
+def check(tree: Tree, target: Target) -> None:
+    """PackageError where a path is unsafe or a compiled file does not run on the target."""
+    listed = [{"path": path, **({} if entry.link is None else {"link": entry.link})} for path, entry in tree.items()]
+    if reason := list_problem(listed):
+        raise PackageError(reason)
+    for path, entry in tree.items():
+        if entry.link is not None or not _is_elf(entry):
+            continue
+        try:
+            refused = target.refuses(elf.needs(entry.read()))
+        except elf.ElfError as error:
+            raise PackageError(f"{path} {error}") from error
+        if refused:
+            raise PackageError(f"{path} {refused}, but the target is {target.name}")
+
+
+def _is_elf(entry: Entry) -> bool:
+    if isinstance(entry.content, bytes):
+        return entry.content.startswith(elf.MAGIC)
+    with entry.content.open("rb") as stream:
+        return stream.read(4) == elf.MAGIC
+
+
+def merge(dependencies: Tree, code: Tree) -> Tree:
+    """Both layers' files as one tree; PackageError where they disagree about a path."""
+    for path in sorted(dependencies.keys() & code.keys()):
+        raise PackageError(f"{path} is both in the agent and in its dependencies")
+    return {**dependencies, **code}
