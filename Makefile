@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+.NOTPARALLEL:
 export MYPYPATH := $(CURDIR)/.venv/collections
 export PYTHONDONTWRITEBYTECODE := 1
 
