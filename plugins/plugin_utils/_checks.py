@@ -21,8 +21,12 @@ _MAX_DEPTH = 40
 _MAX_VALUES = 100_000
 _MISSING = object()
 _KINDS = (
-    (bool, "a boolean"), (int, "a number"), (float, "a number"),
-    (str, "a string"), (list, "a list"), (dict, "a mapping"),
+    (bool, "a boolean"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "a mapping"),
 )
 
 

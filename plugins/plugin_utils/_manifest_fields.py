@@ -18,16 +18,59 @@ ARCHITECTURES = ("amd64", "arm64", "riscv64", "arm", "386", "ppc64le", "s390x")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _RESERVED_SECRETS = ("config", "config.json")
 _SIGNALS = (
-    "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGABRT", "SIGKILL", "SIGWINCH", "SIGRTMIN",
+    "SIGTERM",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGHUP",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGABRT",
+    "SIGKILL",
+    "SIGWINCH",
+    "SIGRTMIN",
 )
 _CAPABILITIES = (
-    "CAP_AUDIT_CONTROL", "CAP_AUDIT_READ", "CAP_AUDIT_WRITE", "CAP_BLOCK_SUSPEND", "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
-    "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_KILL", "CAP_LEASE", "CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN",
-    "CAP_MAC_OVERRIDE", "CAP_MKNOD", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW",
-    "CAP_PERFMON", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYSLOG", "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT", "CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE",
-    "CAP_SYS_RAWIO", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM",
+    "CAP_AUDIT_CONTROL",
+    "CAP_AUDIT_READ",
+    "CAP_AUDIT_WRITE",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_KILL",
+    "CAP_LEASE",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_MAC_ADMIN",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MKNOD",
+    "CAP_NET_ADMIN",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_RAW",
+    "CAP_PERFMON",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYSLOG",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_NICE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_WAKE_ALARM",
 )
 
 
@@ -55,7 +98,7 @@ def _one_line(value: Any, key: str, problems: c.Problems) -> str:
 
 def _version(value: Any, key: str, problems: c.Problems) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        problems.add(key, "is a number: quote it, as in version: \"1.4.2\"")
+        problems.add(key, 'is a number: quote it, as in version: "1.4.2"')
         return ""
     if value == "latest":
         problems.add(key, "'latest' says nothing: a version names one content")
@@ -137,12 +180,12 @@ def _specifier(value: Any, key: str, problems: c.Problems) -> str:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     if not isinstance(value, str):
-        problems.add(key, f"must be a string such as \">=3.9\", not {c.kind(value)}: quote it")
+        problems.add(key, f'must be a string such as ">=3.9", not {c.kind(value)}: quote it')
         return ""
     try:
         return str(SpecifierSet(value))
     except InvalidSpecifier:
-        problems.add(key, f"{value!r} must be such as \">=3.9\" or \">=3.9,<3.13\"")
+        problems.add(key, f'{value!r} must be such as ">=3.9" or ">=3.9,<3.13"')
         return ""
 
 
@@ -153,17 +196,19 @@ def _requirement(value: Any, key: str, problems: c.Problems) -> str:
     try:
         parsed = Requirement(line) if line else None
     except InvalidRequirement as error:
-        problems.add(key, f"{line!r} is not a requirement such as \"datasette==0.65.4\": {str(error).splitlines()[0]}")
+        problems.add(key, f'{line!r} is not a requirement such as "datasette==0.65.4": {str(error).splitlines()[0]}')
         return ""
     if parsed and (parsed.url or parsed.marker):
         problems.add(key, "must be a name and a version, without URL and marker")
     return str(parsed) if parsed else ""
 
 
-_FILE_SOURCE = c.mapping({
-    "file": c.Field(c.text()),
-    "sha256": c.Field(c.text(r"[0-9a-f]{64}", "must be 64 lower-case hexadecimal digits")),
-})
+_FILE_SOURCE = c.mapping(
+    {
+        "file": c.Field(c.text()),
+        "sha256": c.Field(c.text(r"[0-9a-f]{64}", "must be 64 lower-case hexadecimal digits")),
+    }
+)
 _REQUIREMENT_SOURCE = c.mapping({"requirement": c.Field(_requirement)})
 
 
@@ -179,10 +224,14 @@ def _source(value: Any, key: str, problems: c.Problems) -> Any:
 def _probe_command(value: Any, key: str, problems: c.Problems) -> dict[str, Any]:
     if isinstance(value, list):
         return {"argv": _words(absolute=True)(value, key, problems), "timeout": 5}
-    return dict(c.mapping({
-        "argv": c.Field(_words(absolute=True)),
-        "timeout": c.Field(c.number(0.1, 3600, unit="seconds"), 5),
-    })(value, key, problems))
+    return dict(
+        c.mapping(
+            {
+                "argv": c.Field(_words(absolute=True)),
+                "timeout": c.Field(c.number(0.1, 3600, unit="seconds"), 5),
+            }
+        )(value, key, problems)
+    )
 
 
 def _secret(value: Any, key: str, problems: c.Problems) -> str:
@@ -197,53 +246,98 @@ _PORT_REF = {"port": c.Field(c.text())}
 _SECONDS = c.number(0, 3600, unit="seconds")
 _LIST: list[str] = []
 
-MANIFEST = c.mapping({
-    "name": c.Field(c.text(NAME, "must match ^" + NAME + "$")),
-    "version": c.Field(_version),
-    "description": c.Field(_one_line, ""),
-    "source": c.Field(_source, "."),
-    "runtime": c.Field(c.mapping({
-        "type": c.Field(c.choice(("python", "executable", "container")), "python"),
-        "python": c.Field(c.optional(_specifier), None),
-        "platforms": c.Field(c.sequence(_target, unique=True), _LIST),
-    }), {"type": "python", "python": None, "platforms": []}),
-    "command": c.Field(_words(absolute=False)),
-    "ports": c.Field(c.table(_PORT_NAME, c.number(1, 65535, whole=True)), {}),
-    "health": c.Field(c.mapping({
-        "http": c.Field(c.optional(c.mapping({
-            **_PORT_REF, "path": c.Field(_url_path, "/"), "status": c.Field(c.number(100, 599, whole=True), 200),
-        })), None),
-        "tcp": c.Field(c.optional(c.mapping(_PORT_REF)), None),
-        "command": c.Field(c.optional(_probe_command), None),
-        "notify": c.Field(c.flag, False),
-        "start_timeout": c.Field(c.number(1, 3600, unit="seconds"), 30),
-        "bake": c.Field(_SECONDS, 5),
-        "preflight": c.Field(c.optional(_words(absolute=True)), None),
-    })),
-    "metrics": c.Field(c.optional(c.mapping({**_PORT_REF, "path": c.Field(_url_path, "/metrics")})), None),
-    "config": c.Field(c.mapping({
-        "schema": c.Field(c.json_value, None),
-        "defaults": c.Field(c.json_value, {}),
-    }), {"schema": None, "defaults": {}}),
-    "secrets": c.Field(c.sequence(_secret, unique=True), _LIST),
-    "resources": c.Field(c.mapping({
-        "cpu": c.Field(c.optional(c.number(0.01, 4096, unit="cores")), None),
-        "memory": c.Field(c.optional(_size), None),
-        "tasks": c.Field(c.number(1, 1_000_000, whole=True), 256),
-    }), {"cpu": None, "memory": None, "tasks": 256}),
-    "permissions": c.Field(c.mapping({
-        "outbound": c.Field(c.sequence(_network, unique=True), _LIST),
-        "inbound": c.Field(c.sequence(_network, unique=True), _LIST),
-        "write": c.Field(c.sequence(_path("/"), unique=True), _LIST),
-        "devices": c.Field(c.sequence(_path("/dev/"), unique=True), _LIST),
-        "groups": c.Field(c.sequence(c.text(r"[a-z_][a-z0-9_-]{0,31}", "is not a group's name"), unique=True), _LIST),
-        "capabilities": c.Field(c.sequence(c.choice(_CAPABILITIES), unique=True), _LIST),
-        "proc": c.Field(c.choice(("own", "all")), "own"),
-        "jit": c.Field(c.flag, False),
-    }), {**{name: [] for name in ("outbound", "inbound", "write", "devices", "groups", "capabilities")},
-         "proc": "own", "jit": False}),
-    "stop": c.Field(c.mapping({
-        "signal": c.Field(c.choice(_SIGNALS), "SIGTERM"),
-        "timeout": c.Field(c.number(1, 3600, whole=True, unit="seconds"), 20),
-    }), {"signal": "SIGTERM", "timeout": 20}),
-})
+MANIFEST = c.mapping(
+    {
+        "name": c.Field(c.text(NAME, "must match ^" + NAME + "$")),
+        "version": c.Field(_version),
+        "description": c.Field(_one_line, ""),
+        "source": c.Field(_source, "."),
+        "runtime": c.Field(
+            c.mapping(
+                {
+                    "type": c.Field(c.choice(("python", "executable", "container")), "python"),
+                    "python": c.Field(c.optional(_specifier), None),
+                    "platforms": c.Field(c.sequence(_target, unique=True), _LIST),
+                }
+            ),
+            {"type": "python", "python": None, "platforms": []},
+        ),
+        "command": c.Field(_words(absolute=False)),
+        "ports": c.Field(c.table(_PORT_NAME, c.number(1, 65535, whole=True)), {}),
+        "health": c.Field(
+            c.mapping(
+                {
+                    "http": c.Field(
+                        c.optional(
+                            c.mapping(
+                                {
+                                    **_PORT_REF,
+                                    "path": c.Field(_url_path, "/"),
+                                    "status": c.Field(c.number(100, 599, whole=True), 200),
+                                }
+                            )
+                        ),
+                        None,
+                    ),
+                    "tcp": c.Field(c.optional(c.mapping(_PORT_REF)), None),
+                    "command": c.Field(c.optional(_probe_command), None),
+                    "notify": c.Field(c.flag, False),
+                    "start_timeout": c.Field(c.number(1, 3600, unit="seconds"), 30),
+                    "bake": c.Field(_SECONDS, 5),
+                    "preflight": c.Field(c.optional(_words(absolute=True)), None),
+                }
+            )
+        ),
+        "metrics": c.Field(c.optional(c.mapping({**_PORT_REF, "path": c.Field(_url_path, "/metrics")})), None),
+        "config": c.Field(
+            c.mapping(
+                {
+                    "schema": c.Field(c.json_value, None),
+                    "defaults": c.Field(c.json_value, {}),
+                }
+            ),
+            {"schema": None, "defaults": {}},
+        ),
+        "secrets": c.Field(c.sequence(_secret, unique=True), _LIST),
+        "resources": c.Field(
+            c.mapping(
+                {
+                    "cpu": c.Field(c.optional(c.number(0.01, 4096, unit="cores")), None),
+                    "memory": c.Field(c.optional(_size), None),
+                    "tasks": c.Field(c.number(1, 1_000_000, whole=True), 256),
+                }
+            ),
+            {"cpu": None, "memory": None, "tasks": 256},
+        ),
+        "permissions": c.Field(
+            c.mapping(
+                {
+                    "outbound": c.Field(c.sequence(_network, unique=True), _LIST),
+                    "inbound": c.Field(c.sequence(_network, unique=True), _LIST),
+                    "write": c.Field(c.sequence(_path("/"), unique=True), _LIST),
+                    "devices": c.Field(c.sequence(_path("/dev/"), unique=True), _LIST),
+                    "groups": c.Field(
+                        c.sequence(c.text(r"[a-z_][a-z0-9_-]{0,31}", "is not a group's name"), unique=True), _LIST
+                    ),
+                    "capabilities": c.Field(c.sequence(c.choice(_CAPABILITIES), unique=True), _LIST),
+                    "proc": c.Field(c.choice(("own", "all")), "own"),
+                    "jit": c.Field(c.flag, False),
+                }
+            ),
+            {
+                **{name: [] for name in ("outbound", "inbound", "write", "devices", "groups", "capabilities")},
+                "proc": "own",
+                "jit": False,
+            },
+        ),
+        "stop": c.Field(
+            c.mapping(
+                {
+                    "signal": c.Field(c.choice(_SIGNALS), "SIGTERM"),
+                    "timeout": c.Field(c.number(1, 3600, whole=True, unit="seconds"), 20),
+                }
+            ),
+            {"signal": "SIGTERM", "timeout": 20},
+        ),
+    }
+)

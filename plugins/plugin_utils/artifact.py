@@ -43,12 +43,24 @@ class Image:
         """The list of files, sorted: {path, mode, size, sha256} or {path, link}; safe to unpack."""
         data = self._meta(".agentfactory/files.json")
         if tree_digest(data) != self.tree:
-            raise ArtifactError(f"{self._layout}: {self.target}: the list of files does not have the digest {self.tree}")
+            raise ArtifactError(
+                f"{self._layout}: {self.target}: the list of files does not have the digest {self.tree}"
+            )
         files = self._layout.parse(data, "the list of files")
         try:
-            well_formed = all(isinstance(item["path"], str) and isinstance(item.get("link", ""), str) and (
-                "link" in item or (item["mode"] in ("644", "755") and re.fullmatch("[0-9a-f]{64}", item["sha256"])
-                                   and item["size"] >= 0)) for item in files)
+            well_formed = all(
+                isinstance(item["path"], str)
+                and isinstance(item.get("link", ""), str)
+                and (
+                    "link" in item
+                    or (
+                        item["mode"] in ("644", "755")
+                        and re.fullmatch("[0-9a-f]{64}", item["sha256"])
+                        and item["size"] >= 0
+                    )
+                )
+                for item in files
+            )
             reason = list_problem(files) if well_formed else "it is malformed"
         except (TypeError, KeyError, AttributeError) as error:
             raise ArtifactError(f"{self._layout}: {self.target}: unsafe list of files: it is malformed") from error
@@ -61,7 +73,9 @@ class Image:
         data = self._meta(".agentfactory/manifest.json")
         digest = hashlib.sha256(data).hexdigest()
         if content_digest(data, self.tree) != self.content:
-            raise ArtifactError(f"{self._layout}: {self.target}: manifest and tree do not have the digest {self.content}")
+            raise ArtifactError(
+                f"{self._layout}: {self.target}: manifest and tree do not have the digest {self.content}"
+            )
         return dict(self._layout.parse(data, "the manifest")), digest
 
     def read(self, shas: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -131,8 +145,10 @@ class Artifact:
         for image in self.images:
             if image.target == target:
                 return image
-        raise ArtifactError(f"{self.name} {self.version} has no target {target}; "
-                            f"it has {', '.join(image.target for image in self.images)}")
+        raise ArtifactError(
+            f"{self.name} {self.version} has no target {target}; "
+            f"it has {', '.join(image.target for image in self.images)}"
+        )
 
 
 class Artifacts:
@@ -154,7 +170,9 @@ class Artifacts:
             raise ArtifactError(f"no artifact of {name} in {self.root}: there is {', '.join(known) or 'none at all'}")
         index = layout.index()
         if version not in index:
-            raise ArtifactError(f"no {name} {version} in {self.root}: there is {', '.join(sorted(index)) or 'no version'}")
+            raise ArtifactError(
+                f"no {name} {version} in {self.root}: there is {', '.join(sorted(index)) or 'no version'}"
+            )
         images = [_image(layout, entry) for entry in layout.json_blob(index[version])["manifests"]]
         if not images:
             raise ArtifactError(f"{layout}: {version} has no image")
@@ -166,7 +184,9 @@ class Artifacts:
 
 def _image(layout: "_Layout", descriptor: dict[str, Any]) -> Image:
     try:
-        notes = {key: str(descriptor["annotations"][ANNOTATION + key]) for key in ("target", "tree", "content", "inputs")}
+        notes = {
+            key: str(descriptor["annotations"][ANNOTATION + key]) for key in ("target", "tree", "content", "inputs")
+        }
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{layout}: was not made by agent_package: an image without {error}") from error
     return Image(**notes, descriptor=descriptor, _layout=layout)

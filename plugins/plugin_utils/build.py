@@ -49,16 +49,21 @@ def check_commands(manifest: Manifest, tree: Tree) -> None:
         if path in _HOSTS_OWN or path.split("/")[0] in _HOSTS_OWN:
             raise PackageError(f"{path}: is made on the host: the agent cannot bring its own")
     health = manifest["health"]
-    for key, words in (("command", manifest["command"]), ("health.preflight", health["preflight"]),
-                       ("health.command", health["command"] and health["command"]["argv"])):
+    for key, words in (
+        ("command", manifest["command"]),
+        ("health.preflight", health["preflight"]),
+        ("health.command", health["command"] and health["command"]["argv"]),
+    ):
         first = words[0].removeprefix("./") if words else ""
         if not first or first.startswith("/") or PLACEHOLDER.search(first) or first in tree or f"bin/{first}" in tree:
             continue
         if python and first.removeprefix("bin/") in ("python", "python3"):
             continue
         known = sorted(path.removeprefix("bin/") for path in tree if path.startswith("bin/") and "/." not in path)
-        raise PackageError(f"{key}: {first!r} is no console script and no path in the artifact; "
-                           f"scripts there: {', '.join(known) or 'none'}")
+        raise PackageError(
+            f"{key}: {first!r} is no console script and no path in the artifact; "
+            f"scripts there: {', '.join(known) or 'none'}"
+        )
 
 
 def _inputs(manifest: Manifest, files: str, lock: str | None) -> str:
@@ -81,8 +86,10 @@ def _requirement(manifest: Manifest, file: str, scratch: Path, upgrade: bool) ->
     mine, others = lock.split(Requirement(manifest["source"]["requirement"]).name)
 
     def trees(target: Target, folder: Path) -> tuple[Tree, Tree]:
-        return (_installed(lock, others, target, folder / "dependencies", scratch),
-                _installed(lock, mine, target, folder / "code", scratch))
+        return (
+            _installed(lock, others, target, folder / "dependencies", scratch),
+            _installed(lock, mine, target, folder / "code", scratch),
+        )
 
     return Source(_inputs(manifest, "", lock.text), lock.text, trees)
 
@@ -106,7 +113,9 @@ def _directory(manifest: Manifest, file: str, scratch: Path, upgrade: bool) -> S
         if not built:
             constraints = _written(scratch / "build.txt", lock.build) if lock and lock.build else None
             copied = source.copy(files, scratch / "source")
-            built.append(uv.build_wheel(copied, scratch / "wheel", constraints=constraints, version=manifest["version"]))
+            built.append(
+                uv.build_wheel(copied, scratch / "wheel", constraints=constraints, version=manifest["version"])
+            )
         uv.install_wheel(built[0], target, folder)
         return wheel.tree_of(folder, target, built_here=True)
 
@@ -114,7 +123,9 @@ def _directory(manifest: Manifest, file: str, scratch: Path, upgrade: bool) -> S
         dependencies = _installed(lock, lock.dependencies, target, folder / "dependencies", scratch) if lock else {}
         return dependencies, code(target, folder / "code")
 
-    return Source(_inputs(manifest, source.inputs(files), lock.text if lock else None), lock.text if lock else None, trees)
+    return Source(
+        _inputs(manifest, source.inputs(files), lock.text if lock else None), lock.text if lock else None, trees
+    )
 
 
 def _installed(lock: locks.Lock, pins: str, target: Target, folder: Path, scratch: Path) -> Tree:

@@ -15,8 +15,16 @@ from typing import Any
 from . import _checks as c
 
 # what a configuration may still fulfil once the fleet has added to the defaults
-_OPEN = {"required", "minProperties", "dependentRequired", "dependentSchemas", "dependencies", "not",
-         "unevaluatedProperties", "unevaluatedItems"}
+_OPEN = {
+    "required",
+    "minProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "not",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+}
 _OPEN_PATHS = {"if", "then", "else"}
 _MAX_SHOWN = 20
 

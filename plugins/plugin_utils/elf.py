@@ -48,8 +48,11 @@ def _needs(data: bytes) -> Needs:
         machine = "ppc64"
     image = _Image(data, order, wide)
     libraries = [image.string(value) for tag, value in image.dynamic if tag == _DT_NEEDED]
-    versions = [tuple(map(int, found.groups())) for name in image.versions()
-                if (found := re.fullmatch(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?", name))]
+    versions = [
+        tuple(map(int, found.groups()))
+        for name in image.versions()
+        if (found := re.fullmatch(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?", name))
+    ]
     glibc = max(versions, default=None)
     return Needs(machine, (glibc[0], glibc[1]) if glibc else None, any("musl" in name for name in libraries))
 

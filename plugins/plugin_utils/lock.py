@@ -109,8 +109,10 @@ def read(path: Path, needs: Needs) -> Lock | None:
         raise PackageError(f"{path}: cannot be read: {error}") from error
     made_for = _INPUTS.search(text)
     if not made_for or made_for[1] != needs.digest():
-        raise PackageError(f"{path}: does not belong to these dependencies any more: renew it with upgrade_lock=true "
-                           "(or remove it), and commit it")
+        raise PackageError(
+            f"{path}: does not belong to these dependencies any more: renew it with upgrade_lock=true "
+            "(or remove it), and commit it"
+        )
     return Lock.parse(text)
 
 

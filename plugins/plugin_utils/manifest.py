@@ -16,8 +16,21 @@ from . import _checks as c
 from . import config as _config
 from ._manifest_fields import ARCHITECTURES, MANIFEST, NAME, PLACEHOLDER, TARGET, VERSION, parse_size
 
-__all__ = ["NAME", "PLACEHOLDER", "TARGET", "VERSION", "Manifest", "ManifestError", "canonical", "load", "normalise",
-           "parse_size", "stored", "target_problems", "validate_config"]
+__all__ = [
+    "NAME",
+    "PLACEHOLDER",
+    "TARGET",
+    "VERSION",
+    "Manifest",
+    "ManifestError",
+    "canonical",
+    "load",
+    "normalise",
+    "parse_size",
+    "stored",
+    "target_problems",
+    "validate_config",
+]
 
 Manifest = dict[str, Any]
 _MAX_SIZE = 1 << 20
@@ -133,8 +146,11 @@ def _check_ports(manifest: Manifest, problems: c.Problems) -> None:
         if number in numbers:
             problems.add(f"ports.{name}", f"is {number}, as ports.{numbers[number]}")
         numbers[number] = name
-    for key, probe in (("health.http", manifest["health"]["http"]), ("health.tcp", manifest["health"]["tcp"]),
-                       ("metrics", manifest["metrics"])):
+    for key, probe in (
+        ("health.http", manifest["health"]["http"]),
+        ("health.tcp", manifest["health"]["tcp"]),
+        ("metrics", manifest["metrics"]),
+    ):
         if probe and probe["port"] not in manifest["ports"]:
             problems.add(f"{key}.port", f"{probe['port']!r} is not in ports{c.near(probe['port'], manifest['ports'])}")
 
@@ -148,8 +164,11 @@ def _check_health(manifest: Manifest, problems: c.Problems) -> None:
 def _check_words(manifest: Manifest, problems: c.Problems) -> None:
     known = [*_PLAIN_PLACEHOLDERS, *(f"port.{name}" for name in manifest["ports"])]
     probe = manifest["health"]["command"]
-    for key, words in (("command", manifest["command"]), ("health.preflight", manifest["health"]["preflight"]),
-                       ("health.command.argv", probe and probe["argv"])):
+    for key, words in (
+        ("command", manifest["command"]),
+        ("health.preflight", manifest["health"]["preflight"]),
+        ("health.command.argv", probe and probe["argv"]),
+    ):
         for index, word in enumerate(words or []):
             for name in PLACEHOLDER.findall(word):
                 if name not in known:

@@ -136,12 +136,17 @@ def add_image(blobs: Blobs, machine: str, layers: list[Layer], notes: Mapping[st
     """
     annotations = {ANNOTATION + key: value for key, value in notes.items()}
     config = {
-        "architecture": machine, "os": "linux", "config": {"Labels": annotations},
+        "architecture": machine,
+        "os": "linux",
+        "config": {"Labels": annotations},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
     manifest = {
-        "schemaVersion": 2, "mediaType": MANIFEST_TYPE, "annotations": annotations,
-        "config": blobs.add(canonical(config), CONFIG_TYPE), "layers": [layer.descriptor for layer in layers],
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "annotations": annotations,
+        "config": blobs.add(canonical(config), CONFIG_TYPE),
+        "layers": [layer.descriptor for layer in layers],
     }
     found = blobs.add(canonical(manifest), MANIFEST_TYPE)
     return {**found, "platform": {"architecture": machine, "os": "linux"}, "annotations": annotations}

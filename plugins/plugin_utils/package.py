@@ -20,11 +20,15 @@ from .tree import FileEntry, PackageError, Tree
 
 @dataclass(frozen=True)
 class Request:
-    """`file`: agent.yml or its directory. `platforms`: instead of the manifest's. `check`: say, do not do."""
+    """`file`: agent.yml or its directory. `platforms`: instead of the manifest's; `default_platforms`: where it has none.
+
+    `check`: say, do not do. `diff`: the result compares the lists of files.
+    """
 
     file: str
     artifacts: str
     platforms: Sequence[str] = ()
+    default_platforms: Sequence[str] = ()
     overwrite: bool = False
     upgrade_lock: bool = False
     check: bool = False
@@ -61,7 +65,7 @@ def package(request: Request) -> Result:
     """Package an agent. ManifestError, PackageError or ArtifactError before anything is written."""
     file = os.path.join(request.file, "agent.yml") if os.path.isdir(request.file) else request.file
     manifest = load(file)
-    targets = _targets(manifest, request.platforms, file)
+    targets = _targets(manifest, request, file)
     with tempfile.TemporaryDirectory(prefix="agentfactory-package-") as folder:
         scratch = Path(folder)
         agent = build.read(manifest, file, scratch, upgrade_lock=request.upgrade_lock)
@@ -89,15 +93,27 @@ class _Lock:
         return True
 
 
-def _targets(manifest: Manifest, given: Sequence[str], file: str) -> list[Target]:
-    names = list(dict.fromkeys(given or manifest["runtime"]["platforms"]))
+def _targets(manifest: Manifest, request: Request, file: str) -> list[Target]:
+    names = list(request.platforms or manifest["runtime"]["platforms"]) or _fitting(manifest, request.default_platforms)
     if not names:
-        raise PackageError(f"{file}: no target: give platforms=linux/amd64+glibc2.36+py3.11, or list them in "
-                           "runtime.platforms, or run the playbook against reachable hosts, which are asked")
+        raise PackageError(
+            f"{file}: no target: give platforms=linux/amd64+glibc2.36+py3.11, or list them in "
+            "runtime.platforms, or run the playbook against reachable hosts, which are asked"
+        )
     problems = [f"platforms: {reason}" for name in names for reason in target_problems(name, manifest["runtime"])]
     if problems:
         raise PackageError("\n".join(problems))
-    return [Target.parse(name) for name in sorted(names)]
+    return [Target.parse(name) for name in sorted(set(names))]
+
+
+def _fitting(manifest: Manifest, names: Sequence[str]) -> list[str]:
+    """Of the hosts' platforms those that suit; PackageError where there are some, and none does."""
+    if manifest["runtime"]["type"] != "python":
+        names = [name.split("+py")[0] for name in names]
+    fitting = [name for name in names if not target_problems(name, manifest["runtime"])]
+    if names and not fitting:
+        raise PackageError("\n".join(reason for name in names for reason in target_problems(name, manifest["runtime"])))
+    return fitting
 
 
 def _existing(request: Request, manifest: Manifest) -> Artifact | None:
@@ -142,13 +158,21 @@ def _make(manifest: Manifest, agent: build.Source, target: Target, blobs: oci.Bl
         files = trees.file_list(whole)
         digests = canonical(files)
         described = canonical(stored(manifest))
-        meta: Tree = {".agentfactory/files.json": trees.Entry(digests),
-                      ".agentfactory/manifest.json": trees.Entry(described)}
-        layers = [blobs.add_layer(part, trees.tree_digest(canonical(trees.file_list(part))))
-                  for part in (dependencies, code, meta)]
+        meta: Tree = {
+            ".agentfactory/files.json": trees.Entry(digests),
+            ".agentfactory/manifest.json": trees.Entry(described),
+        }
+        layers = [
+            blobs.add_layer(part, trees.tree_digest(canonical(trees.file_list(part))))
+            for part in (dependencies, code, meta)
+        ]
     digest = trees.tree_digest(digests)
-    notes = {"target": target.name, "tree": digest, "content": trees.content_digest(described, digest),
-             "inputs": agent.inputs}
+    notes = {
+        "target": target.name,
+        "tree": digest,
+        "content": trees.content_digest(described, digest),
+        "inputs": agent.inputs,
+    }
     return _Made(oci.add_image(blobs, target.machine, layers, notes), files)
 
 
@@ -166,7 +190,9 @@ def _finish(request: Request, manifest: Manifest, blobs: oci.Blobs, made: dict[s
             oci.publish(layout, blobs, manifest["version"], oci.add_index(blobs, images))
     there = Artifacts(request.artifacts).open(manifest["name"], manifest["version"])
     diff = _diff(manifest, before, next(iter(made.values())).files) if request.diff and images else {}
-    return _result(request, manifest, there, changed=changed or bool(images), built=len(made) if images else 0, diff=diff)
+    return _result(
+        request, manifest, there, changed=changed or bool(images), built=len(made) if images else 0, diff=diff
+    )
 
 
 def _settle(request: Request, manifest: Manifest, made: dict[str, _Made]) -> list[dict[str, Any]]:
@@ -178,10 +204,14 @@ def _settle(request: Request, manifest: Manifest, made: dict[str, _Made]) -> lis
     described = canonical(stored(manifest))
     other = [image.target for image in there.images if image.content != trees.content_digest(described, image.tree)]
     what = "another manifest" if other else "other files"
-    other += [image.target for image in there.images if image.target in made and made[image.target].note("tree") != image.tree]
+    other += [
+        image.target for image in there.images if image.target in made and made[image.target].note("tree") != image.tree
+    ]
     if other and not request.overwrite:
-        raise PackageError(f"{manifest['name']} {manifest['version']} is in {request.artifacts} already, with {what}: "
-                           "raise version in agent.yml, or give overwrite=true to replace it")
+        raise PackageError(
+            f"{manifest['name']} {manifest['version']} is in {request.artifacts} already, with {what}: "
+            "raise version in agent.yml, or give overwrite=true to replace it"
+        )
     if other:
         return list(descriptors.values())
     kept = {image.target: image.descriptor for image in there.images if _whole(image)}
@@ -190,8 +220,14 @@ def _settle(request: Request, manifest: Manifest, made: dict[str, _Made]) -> lis
     return list({**descriptors, **kept}.values())
 
 
-def _planned(request: Request, manifest: Manifest, blobs: oci.Blobs, images: list[dict[str, Any]],
-             made: dict[str, _Made], lock: _Lock) -> Result:
+def _planned(
+    request: Request,
+    manifest: Manifest,
+    blobs: oci.Blobs,
+    images: list[dict[str, Any]],
+    made: dict[str, _Made],
+    lock: _Lock,
+) -> Result:
     """The result of check mode: what is there, or what would be."""
     changed = lock.save(check=True)
     if not images:
@@ -199,14 +235,32 @@ def _planned(request: Request, manifest: Manifest, blobs: oci.Blobs, images: lis
         return _result(request, manifest, there, changed=changed, built=0)
     index = oci.add_index(blobs, images)
     diff = _diff(manifest, _before(request, manifest), next(iter(made.values())).files) if request.diff else {}
-    targets = [{key: image["annotations"][oci.ANNOTATION + key] for key in ("target", "tree", "content")} for image in images]
+    targets = [
+        {key: image["annotations"][oci.ANNOTATION + key] for key in ("target", "tree", "content")} for image in images
+    ]
     size = sum(blob.stat().st_size for blob in blobs.directory.iterdir())
-    return Result(True, manifest["name"], manifest["version"], index["digest"], _reference(request, manifest), targets, size,
-                  f"{manifest['name']} {manifest['version']} would be packaged for {_count(len(made))}", diff)
+    return Result(
+        True,
+        manifest["name"],
+        manifest["version"],
+        index["digest"],
+        _reference(request, manifest),
+        targets,
+        size,
+        f"{manifest['name']} {manifest['version']} would be packaged for {_count(len(made))}",
+        diff,
+    )
 
 
-def _result(request: Request, manifest: Manifest, there: Artifact, *, changed: bool, built: int,
-            diff: dict[str, str] | None = None) -> Result:
+def _result(
+    request: Request,
+    manifest: Manifest,
+    there: Artifact,
+    *,
+    changed: bool,
+    built: int,
+    diff: dict[str, str] | None = None,
+) -> Result:
     targets = [{"target": image.target, "tree": image.tree, "content": image.content} for image in there.images]
     blobs: dict[str, int] = {}
     for image in there.images:
@@ -214,8 +268,17 @@ def _result(request: Request, manifest: Manifest, there: Artifact, *, changed: b
     size = sum(blobs.values())
     name = f"{manifest['name']} {manifest['version']}"
     msg = f"{name} packaged for {_count(built)}, {size / 1e6:.1f} MB in all" if built else f"{name} is packaged already"
-    return Result(changed, manifest["name"], manifest["version"], there.digest, _reference(request, manifest), targets, size,
-                  msg, diff or {})
+    return Result(
+        changed,
+        manifest["name"],
+        manifest["version"],
+        there.digest,
+        _reference(request, manifest),
+        targets,
+        size,
+        msg,
+        diff or {},
+    )
 
 
 def _reference(request: Request, manifest: Manifest) -> str:
@@ -247,7 +310,9 @@ def _natural(version: str) -> list[tuple[int, str]]:
 
 def _diff(manifest: Manifest, before: list[FileEntry], after: list[FileEntry]) -> dict[str, str]:
     """The lists of files as Ansible's diff: one line a file."""
-    texts = ["".join(f"{item.get('link') or item['sha256'][:12]} {item['path']}\n" for item in files)
-             for files in (before, after)]
+    texts = [
+        "".join(f"{item.get('link') or item['sha256'][:12]} {item['path']}\n" for item in files)
+        for files in (before, after)
+    ]
     name = f"{manifest['name']}: files"
     return {"before_header": name, "after_header": name, "before": texts[0], "after": texts[1]}

@@ -22,8 +22,29 @@ from .tree import Entry, PackageError, Tree, path_problem
 IGNORE_FILE = ".agentignore"
 LOCK_FILE = "agent.lock"
 # never part of an agent: version control, caches, environments, what builds leave behind
-_NEVER = (".git", ".hg", ".svn", "__pycache__", "*.py[cod]", ".venv", "venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache",
-          ".ruff_cache", ".hypothesis", ".cache", ".idea", ".vscode", ".DS_Store", "*.egg-info", "node_modules", "*.swp", "*~")
+_NEVER = (
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    "*.py[cod]",
+    ".venv",
+    "venv",
+    ".tox",
+    ".nox",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".hypothesis",
+    ".cache",
+    ".idea",
+    ".vscode",
+    ".DS_Store",
+    "*.egg-info",
+    "node_modules",
+    "*.swp",
+    "*~",
+)
 _NEVER_AT_TOP = ("dist", "build", LOCK_FILE)
 # what a plain directory holds beside the agent itself
 _NOT_INSTALLED = ("agent.yml", IGNORE_FILE, ".gitignore", "requirements.txt", "tests", "test")
@@ -46,9 +67,11 @@ def walk(root: Path) -> Tree:
 
     def ignored(path: str) -> bool:
         name = path.rsplit("/", 1)[-1]
-        return any(fnmatch.fnmatchcase(name, one) for one in never) or any(fnmatch.fnmatchcase(path, one) for one in top)
+        return any(fnmatch.fnmatchcase(name, one) for one in never) or any(
+            fnmatch.fnmatchcase(path, one) for one in top
+        )
 
-    return {path: entry for path, entry in _walk(root, "", ignored)}
+    return dict(_walk(root, "", ignored))
 
 
 def _ignore_lines(root: Path) -> Iterator[str]:
@@ -136,7 +159,15 @@ def fetch(manifest: Manifest, file: str, scratch: Path) -> Tree:
             return dict(_unzip(place))
         if tarfile.is_tarfile(place):
             return dict(_untar(place, scratch / "archive"))
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise PackageError(f"{file}: source.file: {source['file']!r}: {error}") from error
     return {f"bin/{manifest['name']}": Entry(place, "755")}
 

@@ -36,13 +36,27 @@ def run(arguments: Sequence[str], *, doing: str, cwd: Path | None = None, more: 
 
     Indexes, proxies and caches are configured as for uv itself (UV_* variables, uv.toml).
     """
-    env = {**os.environ, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1",
-           "SOURCE_DATE_EPOCH": "315532800", "PYTHONDONTWRITEBYTECODE": "1", "UV_LINK_MODE": "copy",
-           **(more or {})}
+    env = {
+        **os.environ,
+        "UV_PYTHON": sys.executable,
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "SOURCE_DATE_EPOCH": "315532800",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "UV_LINK_MODE": "copy",
+        **(more or {}),
+    }
     for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME"):
         env.pop(name, None)
-    done = subprocess.run([binary(), *arguments, "--color", "never"], cwd=cwd, env=env, text=True, errors="replace",
-                          stdin=subprocess.DEVNULL, capture_output=True)
+    done = subprocess.run(
+        [binary(), *arguments, "--color", "never"],
+        cwd=cwd,
+        env=env,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
     if done.returncode:
         said = "\n".join(line for line in done.stderr.splitlines()[-_SHOWN_LINES:] if line.strip())
         raise PackageError(f"{doing} failed: uv said:\n{_without_secrets(said)}")
@@ -57,8 +71,18 @@ def compile_lock(requirements: str, python: str, *, wheels_only: bool) -> str:
     """Pin requirements (and all that they need), with hashes, for every platform from this Python version on."""
     if not requirements.strip():
         return ""
-    arguments = ["pip", "compile", "-", "--universal", "--generate-hashes", "--python-version", python, "--no-header",
-                 "--no-annotate", "--quiet"]
+    arguments = [
+        "pip",
+        "compile",
+        "-",
+        "--universal",
+        "--generate-hashes",
+        "--python-version",
+        python,
+        "--no-header",
+        "--no-annotate",
+        "--quiet",
+    ]
     if wheels_only:
         arguments += ["--only-binary", ":all:"]
     done = _with_input(arguments, requirements)
@@ -73,12 +97,27 @@ def _with_input(arguments: list[str], text: str) -> str:
         return run(replaced, doing="resolving the dependencies", cwd=Path(folder))
 
 
-def install(lock: Path, target: Target, environment: Path, *, wheels_only: bool, constraints: Path | None = None) -> None:
+def install(
+    lock: Path, target: Target, environment: Path, *, wheels_only: bool, constraints: Path | None = None
+) -> None:
     """Install what a lock names, for a target, into a fresh virtual environment of this Python."""
     assert target.python
     make_environment(environment)
-    arguments = ["pip", "install", "--python", str(environment), "--python-platform", target.uv_platform(),
-                 "--python-version", target.python, "--require-hashes", "--no-deps", "--quiet", "-r", str(lock)]
+    arguments = [
+        "pip",
+        "install",
+        "--python",
+        str(environment),
+        "--python-platform",
+        target.uv_platform(),
+        "--python-version",
+        target.python,
+        "--require-hashes",
+        "--no-deps",
+        "--quiet",
+        "-r",
+        str(lock),
+    ]
     if wheels_only:
         arguments += ["--only-binary", ":all:"]
     if constraints:
@@ -90,9 +129,23 @@ def install_wheel(wheel: Path, target: Target, environment: Path) -> None:
     """Install one wheel that was built here, without its dependencies."""
     assert target.python
     make_environment(environment)
-    run(["pip", "install", "--python", str(environment), "--python-platform", target.uv_platform(), "--python-version",
-         target.python, "--no-deps", "--quiet", str(wheel)], doing=f"installing {wheel.name} for {target.name}",
-        cwd=environment)
+    run(
+        [
+            "pip",
+            "install",
+            "--python",
+            str(environment),
+            "--python-platform",
+            target.uv_platform(),
+            "--python-version",
+            target.python,
+            "--no-deps",
+            "--quiet",
+            str(wheel),
+        ],
+        doing=f"installing {wheel.name} for {target.name}",
+        cwd=environment,
+    )
 
 
 def make_environment(path: Path) -> None:
@@ -110,6 +163,8 @@ def build_wheel(source: Path, out: Path, *, constraints: Path | None, version: s
     if len(wheels) != 1:
         raise PackageError(f"building the agent's wheel made {len(wheels)} wheels")
     if not wheels[0].name.endswith("-none-any.whl"):
-        raise PackageError(f"{wheels[0].name} holds compiled code, made for this machine: a source directory must be pure "
-                           "Python; publish wheels for the hosts' platforms and name them as a requirement")
+        raise PackageError(
+            f"{wheels[0].name} holds compiled code, made for this machine: a source directory must be pure "
+            "Python; publish wheels for the hosts' platforms and name them as a requirement"
+        )
     return wheels[0]

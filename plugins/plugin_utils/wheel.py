@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An installed environment as an artifact's tree: nothing in it tells of the controller that made it."""
 
+import ast
 import base64
 import configparser
 import csv
@@ -41,7 +42,9 @@ def tree_of(environment: Path, target: Target, *, built_here: bool = False) -> T
         if built_here or path.removesuffix("WHEEL") + "uv_build.json" in found:
             text = re.sub(rb"(?m)^Generator:.*$", b"Generator: agentfactory", found[path].read())
             found[path] = Entry(text)
-    found = {path: entry for path, entry in found.items() if path.rsplit("/", 1)[-1] not in _DROPPED or not _in_info(path)}
+    found = {
+        path: entry for path, entry in found.items() if path.rsplit("/", 1)[-1] not in _DROPPED or not _in_info(path)
+    }
     scripts(found)
     for info in sorted({path.split("/")[1] for path in found if _in_info(path)}):
         _normalise_info(found, info)
@@ -69,8 +72,13 @@ def _made_by_uv(path: str) -> bool:
     if "/" not in path or path in (SITE + "_virtualenv.py", SITE + "_virtualenv.pth"):
         return True
     name = path.removeprefix("bin/")
-    return name != path and re.fullmatch(
-        r"(?:de)?activate(?:_this)?(?:\.\w+)?|pydoc\.bat|python[0-9.]*|(?:pip|easy_install)-?3\.\d+", name) is not None
+    return (
+        name != path
+        and re.fullmatch(
+            r"(?:de)?activate(?:_this)?(?:\.\w+)?|pydoc\.bat|python[0-9.]*|(?:pip|easy_install)-?3\.\d+", name
+        )
+        is not None
+    )
 
 
 def _in_info(path: str) -> bool:
@@ -85,9 +93,11 @@ def _check_wheels(tree: Tree, target: Target) -> None:
             for _python, _abi, platform in _TAG.findall(entry.read().decode("utf-8", "replace")):
                 if platform.startswith("linux_"):
                     name = path.split("/")[1].removesuffix(".dist-info").replace("-", " ", 1)
-                    raise PackageError(f"{name} has no wheel for {target.name}, and its source builds compiled code, which "
-                                       "would be this machine's: choose a version with wheels, or provide the wheel "
-                                       "(UV_FIND_LINKS, or an index of your own)")
+                    raise PackageError(
+                        f"{name} has no wheel for {target.name}, and its source builds compiled code, which "
+                        "would be this machine's: choose a version with wheels, or provide the wheel "
+                        "(UV_FIND_LINKS, or an index of your own)"
+                    )
 
 
 def _console_scripts(text: str, path: str) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -106,25 +116,39 @@ def _console_scripts(text: str, path: str) -> Iterator[tuple[str, tuple[str, str
 
 
 def _call(module: str, function: str) -> bytes:
-    first = function.split(".")[0]
-    return (f"import sys\nfrom {module} import {first}\nif __name__ == \"__main__\":\n"
-            f"    sys.exit({function}())\n").encode()
+    first = function.split(".", maxsplit=1)[0]
+    return (
+        f'import sys\nfrom {module} import {first}\nif __name__ == "__main__":\n    sys.exit({function}())\n'
+    ).encode()
 
 
 def _script(path: str, entry: Entry) -> Tree:
-    """A script for Python starts the tree's own, wherever the tree is; any other file stays as it is."""
+    """A script for Python starts the tree's own, wherever the tree is; any other file stays as it is.
+
+    The launcher's first lines are a string to Python, which takes the place of the script's docstring: that is assigned
+    instead. Where nothing but a docstring may come first (`from __future__`) the script goes beside its launcher.
+    """
     data = entry.read()
     line = _PYTHON_LINE.match(data)
     if not line:
         return {path: entry}
-    body = data[line.end():]
-    # a statement may not come before `from __future__`, but for one docstring, which the start already is
-    if not re.search(rb"^from __future__ ", body, re.MULTILINE):
+    body = data[line.end() :]
+    try:
+        parsed = ast.parse(body)
+    except (SyntaxError, ValueError):
         return {path: Entry(_START + body, "755")}
-    name = path.removeprefix("bin/")
-    run = ("import os\nimport runpy\nrunpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "
-           f"{'.' + name + '.py'!r}), run_name=\"__main__\")\n")
-    return {path: Entry(_START + run.encode(), "755"), f"bin/.{name}.py": Entry(body, "644")}
+    if any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in parsed.body):
+        name = path.removeprefix("bin/")
+        run = (
+            "import os\nimport runpy\nrunpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "
+            f'{"." + name + ".py"!r}), run_name="__main__")\n'
+        )
+        return {path: Entry(_START + run.encode(), "755"), f"bin/.{name}.py": Entry(body, "644")}
+    if ast.get_docstring(parsed, clean=False) is not None:
+        lines = body.split(b"\n")
+        lines[parsed.body[0].lineno - 1] = b"__doc__ = " + lines[parsed.body[0].lineno - 1]
+        body = b"\n".join(lines)
+    return {path: Entry(_START + body, "755")}
 
 
 def _normalise_info(tree: Tree, info: str) -> None:
