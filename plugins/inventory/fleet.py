@@ -10,12 +10,13 @@ version_added: 0.1.0
 author: agentfactory contributors (@agentfactory)
 description:
   - Reads C(fleet.yml), the declaration of which agents run on which hosts, at which version, with what configuration.
-  - Loads the other inventory sources itself, so C(-i fleet.yml) alone is enough. It works as well in a directory of sources.
-  - Checks everything before any host is touched. Where anything is wrong, all of it is reported and the run ends with exit
-    code 4, whatever the configuration says about inventories that cannot be parsed.
+  - Loads the other inventory sources itself, so C(-i fleet.yml) alone is enough.
+    It works as well in a directory of sources.
+  - Checks everything before any host is touched. Where anything is wrong, all of it is reported and the run ends with
+    exit code 4, whatever the configuration says about inventories that cannot be parsed.
   - Makes the group C(agentfactory) of all managed hosts and a group C(agent_<name>) of each agent's hosts.
   - Each managed host gets C(agentfactory_agents), which may be empty, and C(agentfactory_secrets).
-  - Values under O(agents) are passed on untouched, so templates, vaulted strings and C(!unsafe) work in C(config) and C(secrets).
+  - Templates, vaulted strings and C(!unsafe) work in C(config) and C(secrets), whose values are passed on untouched.
 options:
   plugin:
     description: Marks the file as a fleet.
@@ -47,8 +48,8 @@ options:
   agents:
     description:
       - The agents by name.
-      - Each has C(version), C(hosts) (a pattern), and where wanted C(instances), C(config), C(secrets), C(ports), C(resources), C(state),
-        C(rollout) and C(source).
+      - Each has C(version), C(hosts) (a pattern), and where wanted C(instances), C(config), C(secrets), C(ports),
+        C(resources), C(state), C(rollout) and C(source).
     type: dict
     default: {}
 """
@@ -115,16 +116,18 @@ class InventoryModule(BaseInventoryPlugin):
         """End the run. Any exception would become a warning, and the playbook would run on hosts without agents."""
         many = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
         self.display.vvv("".join(traceback.format_exception(cause)))
-        self.display.error("\n  ".join([f"The fleet is not valid, nothing was touched ({many}):", *problems]), wrap_text=False)
+        lines = [f"The fleet is not valid, nothing was touched ({many}):", *problems]
+        self.display.error("\n  ".join(lines), wrap_text=False)
         raise SystemExit(int(ExitCode.PARSER_ERROR)) from cause
 
     def _sources(self, given: object, path: str, label: str) -> InventoryManager:
-        """An inventory of its own with the fleet's hosts: patterns see these sources, whatever else the run was given."""
+        """An inventory of its own: patterns see the fleet's sources, whatever else the run was given."""
         base = os.path.dirname(os.path.abspath(path))
         manager = InventoryManager(loader=self.loader, sources=[], parse=False)
         named = [given] if isinstance(given, str) else given
         if not named:
-            named = [name for name in sorted(os.listdir(base)) if name not in _FILES and not IGNORED.search(os.fsencode(name))]
+            beside = [name for name in sorted(os.listdir(base)) if not IGNORED.search(os.fsencode(name))]
+            named = [name for name in beside if name not in _FILES]
         problems = []
         if not isinstance(named, list) or not all(isinstance(source, str) for source in named):
             raise _fleet.FleetError([f"{label}: inventory: must be a file name or a list of them"])
@@ -152,9 +155,10 @@ class InventoryModule(BaseInventoryPlugin):
             for group, (key, there) in wanted.items() if group in hosts.groups
             for host in hosts.groups[group].get_hosts() if host.name not in there
         ]
-        other = self.inventory.groups[GROUP].vars.get("agentfactory_fleet") if GROUP in self.inventory.groups else None
-        if other is not None and other != fleet.file:
-            problems.append(f"{label}: another fleet is in this inventory already: {_label(other)}")
+        for groups in (self.inventory.groups, hosts.groups):
+            other = groups[GROUP].vars.get("agentfactory_fleet") if GROUP in groups else None
+            if other is not None and other != fleet.file:
+                problems.append(f"{label}: another fleet is in this inventory already: {_label(other)}")
         if problems:
             raise _fleet.FleetError(problems)
 

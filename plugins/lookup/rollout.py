@@ -15,11 +15,12 @@ options:
   _terms:
     description:
       - V(managed) gives the group of the fleet's hosts, and fails where the inventory has no fleet.
-      - V(stage) does the same and begins a run. It fails where C(-e agents=) names an agent that the fleet does not declare.
+      - V(stage) does the same and begins a run. It fails where C(-e agents=) names an agent that the fleet
+        does not declare.
       - V(package) gives the same group where an artifact is missing that can be packaged from its source, else nothing.
       - V(unpackaged) gives what is missing, as a list of C(name), C(version) and C(source).
-      - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many agents would be
-        removed, and where too many hosts failed already.
+      - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many
+        agents would be removed, and where too many hosts failed already.
       - V(batches) gives the sizes of the waves.
       - V(undo) gives the hosts to take back.
       - V(failed) gives the hosts that failed, and prints the summary of the run once.
@@ -46,7 +47,7 @@ _raw:
   elements: raw
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible import context
@@ -137,7 +138,8 @@ def _plan(variables: dict[str, Any]) -> rollout.Plan:
     if planned is None:
         fleet = _declared(variables) or {}
         planned = ledger.make_plan(
-            environment=str(fleet.get("agentfactory_environment", "")), max_removals=int(fleet.get("agentfactory_max_removals", 1)),
+            environment=str(fleet.get("agentfactory_environment", "")),
+            max_removals=int(fleet.get("agentfactory_max_removals", 1)),
         )
     return planned
 
@@ -168,7 +170,7 @@ def _verdict(_variables: dict[str, Any], host: str = "") -> str:
     return rollout_report.verdict(rollout_report.Story.read(Ledger.current()), host)
 
 
-_TERMS = {
+_TERMS: dict[str, Callable[..., Any]] = {
     "managed": _managed, "stage": _stage, "package": _package, "unpackaged": _unpackaged, "hosts": _hosts,
     "batches": _batches, "undo": _undo, "failed": _failed, "verdict": _verdict,
 }
@@ -182,8 +184,9 @@ def _only_listing() -> bool:
 def _declared(variables: dict[str, Any]) -> Mapping[str, Any] | None:
     """The fleet's variables, which are the same on each host; None where they cannot be known yet.
 
-    A play's `hosts` are templated before any host's variables are there, in the first play even without `hostvars`. So the
-    inventory plugin leaves them in this process; where the inventory was made elsewhere (AWX), `hostvars` has them later.
+    A play's `hosts` are templated before any host's variables are there, in the first play even without `hostvars`. So
+    the inventory plugin leaves them in this process; where the inventory was made elsewhere (AWX), `hostvars` has them
+    later.
     """
     if _fleet.in_this_process is not None:
         return {**_fleet.in_this_process, **{key: variables[key] for key in _fleet.in_this_process if key in variables}}

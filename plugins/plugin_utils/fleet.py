@@ -90,8 +90,8 @@ def load(
 ) -> Fleet:
     """Check a parsed fleet.yml and spread it over the hosts.
 
-    `text` is the file's YAML (for what parsing loses), `catalog` makes the source of manifests from the artifacts' place,
-    `label` names the file in messages. Raises FleetError with every problem found.
+    `text` is the file's YAML (for what parsing loses), `catalog` makes the source of manifests from the artifacts'
+    place, `label` names the file in messages. Raises FleetError with every problem found.
     """
     problems = Problems(label or path)
     scan(text, problems)

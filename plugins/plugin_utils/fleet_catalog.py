@@ -40,5 +40,6 @@ class Catalog:
         if manifest["name"] != name:
             raise ValueError(f"source {source} is of agent {manifest['name']!r}")
         if manifest["version"] != version:
-            raise ValueError(f"version {version} is neither packaged ({there}) nor what source {source} is: {manifest['version']}")
+            found = f"source {source} is {manifest['version']}"
+            raise ValueError(f"version {version} cannot be had: {found}, and {there}")
         return manifest

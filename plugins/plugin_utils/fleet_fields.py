@@ -232,7 +232,7 @@ _AGENT = c.mapping({
 FLEET = c.mapping({
     "plugin": c.Field(_text()),
     "inventory": c.Field(_pattern, []),
-    "environment": c.Field(_text(r"[a-z][a-z0-9_-]{0,38}", "must be of a-z, 0-9, '_' and '-', beginning with a letter")),
+    "environment": c.Field(_text(r"[a-z][a-z0-9_-]{0,38}", "must be a-z, 0-9, '_' and '-', beginning with a letter")),
     "managed": c.Field(_pattern, "all"),
     "artifacts": c.Field(_text()),
     "max_removals": c.Field(c.number(0, 1_000_000, whole=True), 1),

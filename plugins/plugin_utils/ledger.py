@@ -87,8 +87,9 @@ class Ledger:
         """Add a record, in one write. LedgerError where it cannot be kept."""
         if not self.run_id:
             return
-        first = {key: record[key] for key in ("phase", "host") if key in record}  # type: ignore[literal-required]
-        line = json.dumps({**first, **record}, separators=(",", ":")).encode() + b"\n"
+        values: dict[str, Any] = {**record}
+        first = {key: values[key] for key in ("phase", "host") if key in values}  # as `records` looks for them
+        line = json.dumps({**first, **values}, separators=(",", ":")).encode() + b"\n"
         path = f"{self._base}.jsonl"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -129,10 +130,7 @@ class Ledger:
 
     def stage(self, host: str) -> dict[str, Any] | None:
         """What staging wrote of a host."""
-        found = None
-        for found in self.records("stage", host):
-            pass
-        return found
+        return next(reversed(list(self.records("stage", host))), None)
 
     def plan(self) -> rollout.Plan | None:
         """The rollout as it was planned once staging was over; None before that."""
@@ -149,7 +147,7 @@ class Ledger:
         return found
 
     def stopped(self, host: str | None = None) -> str | None:
-        """Why nothing more may be activated, else None. With `host`, silence of hosts in earlier waves counts as failure."""
+        """Why nothing more may be activated, else None. With `host`, silent hosts of earlier waves count."""
         planned = self.plan()
         return planned and rollout.stopped(planned, self.last("activate"), host)
 

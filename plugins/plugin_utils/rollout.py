@@ -1,7 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arithmetic of a rollout: waves, the budget of failures, what is undone. Pure functions over the ledger's records."""
+"""The arithmetic of a rollout: waves, budget of failures, what is undone. Pure functions over the ledger's records."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -168,7 +168,7 @@ def undo(planned: Plan, activated: Records) -> list[str]:
 
 
 def failed(planned: Plan, staged: Records, activated: Records, undone: Records) -> list[str]:
-    """The hosts that the verdict is about: those with a failure, else, where nothing was allowed to start, the pending ones."""
+    """The hosts that the verdict is about: the failed ones, else, where nothing was allowed to start, the pending."""
     bad = {host for phase in (staged, activated, undone) for host, record in phase.items() if record["status"] in BAD}
     bad.update(silent(planned, activated), planned["silent"])
     found = [host for host in dict.fromkeys([*planned["hosts"], *staged, *planned["silent"]]) if host in bad]

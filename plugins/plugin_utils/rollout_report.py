@@ -102,8 +102,8 @@ def _waves(story: Story, *, check: bool) -> list[str]:
         by_result: dict[str, list[str]] = {}
         for host in hosts:
             by_result.setdefault(_result(story, host), []).append(host)
-        parts = [f"{result}: {rollout.names(by_result[result])}" for result in ("ok", "FAILED", "UNREACHABLE", "not activated")
-                 if result in by_result]
+        order = [result for result in ("ok", "FAILED", "UNREACHABLE", "not activated") if result in by_result]
+        parts = [f"{result}: {rollout.names(by_result[result])}" for result in order]
         lines.append(f"  Wave {index + 1} of {len(story.plan['batches'])}: {'; '.join(parts)}")
     return lines
 
