@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.agentfactory.core.plugins.plugin_utils import ledger, rollout_report, run
 
 

@@ -6,9 +6,10 @@
 from typing import Any
 
 import pytest
-from ansible_collections.agentfactory.core.plugins.plugin_utils import rollout
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import rollout
 
 FAST = {"waves": ["100%"], "max_failures": 3, "rollback": "none"}
 SLOW = {"waves": [1, "50%", "100%"], "max_failures": 0, "rollback": "wave"}
