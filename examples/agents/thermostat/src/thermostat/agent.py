@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The control loop: takes what the broker brings, decides, and publishes what has changed."""
 
+import contextlib
 import queue
 import time
 from typing import Any, Callable, Optional
@@ -16,6 +17,15 @@ from .metrics import Metrics
 from .state import Overrides
 
 TICK = 1.0  # seconds
+
+
+def topic(config: Config, room: str, name: str) -> str:
+    return f"{config.topic_prefix}/{room}/{name}"
+
+
+def topics(config: Config) -> list[str]:
+    """What to subscribe to; heating first, for what was asked of the valve must be known before the first reading."""
+    return [topic(config, room, name) for name in ("heating", "set_point/set", "temperature") for room in config.rooms]
 
 
 class Agent:
@@ -33,21 +43,12 @@ class Agent:
         self.metrics = Metrics(place)
         self.signs = health.Signs(ticked_at=clock())
         self.overrides = Overrides(place.state_dir)
-        self.rooms = {name: Room() for name in config.rooms}
+        self.rooms = {name: Room(read_at=clock()) for name in config.rooms}
         self.stopping = False
         self._publish = publish
         self._clock = clock
         for name in self.rooms:
             self.metrics.set_point.labels(name).set(self.set_point(name))
-            self.metrics.heating.labels(name).set(0)
-
-    def topics(self) -> list[str]:
-        """What to subscribe to."""
-        names = ("temperature", "set_point/set")
-        return [self.topic(room, name) for room in self.rooms for name in names]
-
-    def topic(self, room: str, name: str) -> str:
-        return f"{self.config.topic_prefix}/{room}/{name}"
 
     def set_point(self, room: str) -> float:
         override = self.overrides.get(room)
@@ -56,10 +57,8 @@ class Agent:
     def run(self, events: "queue.SimpleQueue[Any]") -> None:
         """Until `stopping` is set and an event (None will do) wakes it."""
         while not self.stopping:
-            try:
+            with contextlib.suppress(queue.Empty):
                 self.handle(events.get(timeout=TICK))
-            except queue.Empty:
-                pass
             self.tick()
 
     def handle(self, event: Any) -> None:
@@ -81,12 +80,8 @@ class Agent:
                 stale_after=self.config.stale_after,
                 now=now,
             )
-            if heating != room.heating:
-                room.heating = heating
-                self.metrics.switches.labels(name).inc()
-                self.metrics.heating.labels(name).set(int(heating))
-                log("info", "heating", room=name, on=heating, temperature=room.temperature)
-                self._publish_heating(name)
+            if heating is not None and heating != room.heating:
+                self._switch(name, heating)
 
     def health(self) -> tuple[int, dict[str, Any]]:
         """Status and document of /healthz."""
@@ -117,12 +112,24 @@ class Agent:
         self.signs.connected, self.signs.refusal = False, reason
         self.metrics.connected.set(0)
 
-    def _message(self, topic: str, payload: bytes) -> None:
-        room, _, name = topic[len(self.config.topic_prefix) + 1 :].partition("/")
+    def _switch(self, room: str, heating: bool) -> None:
+        self._set_heating(room, heating)
+        self.metrics.switches.labels(room).inc()
+        log("info", "heating", room=room, on=heating, temperature=self.rooms[room].temperature)
+        self._publish_heating(room)
+
+    def _set_heating(self, room: str, heating: bool) -> None:
+        self.rooms[room].heating = heating
+        self.metrics.heating.labels(room).set(int(heating))
+
+    def _message(self, topic_name: str, payload: bytes) -> None:
+        room, _, name = topic_name[len(self.config.topic_prefix) + 1 :].partition("/")
         if room not in self.rooms:
             return
         if name == "temperature":
             self._reading(room, payload)
+        elif name == "heating" and self.rooms[room].heating is None:  # retained; later ones are our own
+            self._set_heating(room, payload == b"on")
         elif name == "set_point/set":
             self._command(room, payload)
 
@@ -156,7 +163,9 @@ class Agent:
         log("warning", "message_rejected", room=room, what=what, payload=payload[:40].decode(errors="replace"))
 
     def _publish_heating(self, room: str) -> None:
-        self._publish(self.topic(room, "heating"), "on" if self.rooms[room].heating else "off")
+        heating = self.rooms[room].heating
+        if heating is not None:
+            self._publish(topic(self.config, room, "heating"), "on" if heating else "off")
 
     def _publish_set_point(self, room: str) -> None:
-        self._publish(self.topic(room, "set_point"), f"{self.set_point(room):g}")
+        self._publish(topic(self.config, room, "set_point"), f"{self.set_point(room):g}")

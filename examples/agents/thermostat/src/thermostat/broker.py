@@ -5,9 +5,10 @@
 
 import queue
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from .config import Config, Place
 from .log import log
@@ -41,8 +42,9 @@ class Broker:
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._config = config
         self._topics = topics
+        self._accepted = False
         self.status_topic = f"{config.topic_prefix}/thermostat/{place.client_id}/status"
-        self._client = client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=place.client_id)
+        self._client = client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=place.client_id)
         if password is not None:
             client.username_pw_set(USER, password)
         client.will_set(self.status_topic, "offline", qos=1, retain=True)
@@ -50,7 +52,7 @@ class Broker:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = lambda _client, _data: self.events.put(Lost("no connection"))
-        client.on_message = lambda _client, _data, message: self.events.put(Message(message.topic, message.payload))
+        client.on_message = lambda _client, _data, got: self.events.put(Message(got.topic, bytes(got.payload)))
 
     def start(self) -> None:
         """Returns at once; a thread connects, and connects again, for as long as it takes."""
@@ -58,7 +60,7 @@ class Broker:
         self._client.loop_start()
 
     def publish(self, topic: str, payload: str) -> None:
-        """Retained. Lost without a connection: everything is published again after the next one."""
+        """Retained; without a connection it waits for the next one."""
         self._client.publish(topic, payload, qos=1, retain=True)
 
     def stop(self) -> None:
@@ -76,12 +78,12 @@ class Broker:
         if reason.is_failure:
             self.events.put(Lost(str(reason)))
             return
+        self._accepted = True
         client.subscribe([(topic, 1) for topic in self._topics])
         client.publish(self.status_topic, "online", qos=1, retain=True)
         self.events.put(Connected())
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self.events.put(Lost(str(reason)))
-
-
-Publish = Callable[[str, str], None]
+        if self._accepted:  # else the refusal, which says why, has been told already
+            self._accepted = False
+            self.events.put(Lost(str(reason)))

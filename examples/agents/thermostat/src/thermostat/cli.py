@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Optional
 
 from . import __version__, config
-from .agent import Agent
+from .agent import Agent, topics
 from .broker import Broker
 from .log import log
 from .web import Server, json_page
@@ -47,10 +47,8 @@ def serve(path: Optional[str], env: Mapping[str, str]) -> int:
     if not path:
         raise config.ConfigError("AGENT_CONFIG: not set, and no configuration given")
     settings, place, password = config.load(path), config.place(env), config.password(env)
-    publish = _Later()
-    agent = Agent(settings, place, publish)
-    broker = Broker(settings, place, password, agent.topics())
-    publish.to = broker
+    broker = Broker(settings, place, password, topics(settings))
+    agent = Agent(settings, place, broker.publish)
 
     def stop(_number: int, _frame: object) -> None:
         agent.stopping = True
@@ -73,15 +71,6 @@ def serve(path: Optional[str], env: Mapping[str, str]) -> int:
         server.stop()
     log("info", "stopped")
     return 0
-
-
-class _Later:
-    """Publishes to a broker that is made after the agent, whose topics it needs."""
-
-    to: Broker
-
-    def __call__(self, topic: str, payload: str) -> None:
-        self.to.publish(topic, payload)
 
 
 if __name__ == "__main__":

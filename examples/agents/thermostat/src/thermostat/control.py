@@ -12,11 +12,14 @@ from .config import SET_POINTS
 
 @dataclass
 class Room:
-    """One room: its last reading (degrees Celsius, and when: seconds of a monotonic clock) and its heating."""
+    """One room. Temperature in degrees Celsius; `read_at`: seconds of a monotonic clock, at first when the agent began.
 
+    `heating` is unknown (None) until there is a reading or the broker tells what was last asked of the valve: so a
+    restart or an update does not switch a warm room's heating."""
+
+    read_at: float
     temperature: Optional[float] = None
-    read_at: Optional[float] = None
-    heating: bool = False
+    heating: Optional[bool] = None
 
 
 def heat(temperature: float, set_point: float, hysteresis: float, heating: bool) -> bool:
@@ -28,11 +31,13 @@ def heat(temperature: float, set_point: float, hysteresis: float, heating: bool)
     return heating
 
 
-def decide(room: Room, *, set_point: float, hysteresis: float, stale_after: float, now: float) -> bool:
-    """Whether to heat the room; never on the word of a sensor that has fallen silent."""
-    if room.temperature is None or room.read_at is None or now - room.read_at > stale_after:
+def decide(room: Room, *, set_point: float, hysteresis: float, stale_after: float, now: float) -> Optional[bool]:
+    """Whether to heat the room, None: not known yet; never on the word of a sensor that has fallen silent."""
+    if now - room.read_at > stale_after:
         return False
-    return heat(room.temperature, set_point, hysteresis, room.heating)
+    if room.temperature is None:
+        return room.heating
+    return heat(room.temperature, set_point, hysteresis, bool(room.heating))
 
 
 def parse_temperature(payload: bytes) -> Optional[float]:

@@ -14,20 +14,25 @@ class Metrics:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self, place: Place) -> None:
-        self.registry = CollectorRegistry()
-        options = {"registry": self.registry}
+        registry = self.registry = CollectorRegistry()
         room = ["room"]
-        self.info = Info("thermostat_build", "What runs.", **options)
+        self.info = Info("thermostat_build", "What runs.", registry=registry)
         self.info.info({"version": place.version, "agent_id": place.agent_id, "release": place.release})
-        self.readings = Counter("thermostat_readings", "Readings used.", room, **options)
-        self.rejected = Counter("thermostat_rejected_messages", "Messages that made no sense.", room, **options)
-        self.temperature = Gauge("thermostat_temperature_celsius", "Last reading.", room, **options)
-        self.last_reading = Gauge("thermostat_last_reading_timestamp_seconds", "When it was read.", room, **options)
-        self.set_point = Gauge("thermostat_set_point_celsius", "Temperature to keep.", room, **options)
-        self.heating = Gauge("thermostat_heating", "1 while the room is heated.", room, **options)
-        self.switches = Counter("thermostat_heating_switches", "Times that heating went on or off.", room, **options)
-        self.connected = Gauge("thermostat_mqtt_connected", "1 while the broker is connected.", **options)
-        self.connections = Counter("thermostat_mqtt_connections", "Connections that the broker accepted.", **options)
+        self.readings = Counter("thermostat_readings", "Readings used.", room, registry=registry)
+        self.rejected = Counter("thermostat_rejected_messages", "Messages that made no sense.", room, registry=registry)
+        self.temperature = Gauge("thermostat_temperature_celsius", "Last reading.", room, registry=registry)
+        self.last_reading = Gauge(
+            "thermostat_last_reading_timestamp_seconds", "When it was read.", room, registry=registry
+        )
+        self.set_point = Gauge("thermostat_set_point_celsius", "Temperature to keep.", room, registry=registry)
+        self.heating = Gauge("thermostat_heating", "1 while the room is heated.", room, registry=registry)
+        self.switches = Counter(
+            "thermostat_heating_switches", "Times that heating went on or off.", room, registry=registry
+        )
+        self.connected = Gauge("thermostat_mqtt_connected", "1 while the broker is connected.", registry=registry)
+        self.connections = Counter(
+            "thermostat_mqtt_connections", "Connections that the broker accepted.", registry=registry
+        )
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

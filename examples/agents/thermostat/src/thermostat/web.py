@@ -24,7 +24,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Without the reverse look-up of HTTPServer: a sandbox without DNS would wait for it."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[0], self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def start(self) -> None:
         threading.Thread(target=self.serve_forever, name="http", daemon=True).start()
