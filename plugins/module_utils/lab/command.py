@@ -6,8 +6,10 @@
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
-from typing import Iterator, Optional
+from collections.abc import Iterator
+from typing import Optional
 
 
 class LabError(Exception):
@@ -28,6 +30,11 @@ def run(
         words = "\n".join((error.stderr or error.stdout or "").strip().splitlines()[-8:])
         raise LabError(f"{' '.join(argv[:3])} ended with {error.returncode}: {words}") from error
     return done.stdout
+
+
+def installed(program: str) -> bool:
+    """Whether the machine has it; a fresh one has no podman yet when a check mode asks what is there."""
+    return shutil.which(program) is not None
 
 
 @contextlib.contextmanager

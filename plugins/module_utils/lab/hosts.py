@@ -4,16 +4,18 @@
 """The lab's hosts: containers that boot systemd, on a network of their own."""
 
 import concurrent.futures
-import inspect
 import json
+import pkgutil
 from typing import Any, Callable, Optional
 
 from . import inside
-from .command import LabError, run
+from .command import LabError, installed, run
 from .plan import Plan, Present, Wanted
 
 LABEL = "io.agentfactory.lab"
 AT_ONCE = 8
+# Read once and before any thread: inspect.getsource() is not safe among threads where modules come out of an archive.
+INSIDE = (pkgutil.get_data(inside.__name__.rpartition(".")[0], "inside.py") or b"").decode()
 
 
 def each(work: Callable[[Any], Any], items: list[Any]) -> list[Any]:
@@ -28,6 +30,8 @@ def each(work: Callable[[Any], Any], items: list[Any]) -> list[Any]:
 
 def network_subnet(lab: str) -> Optional[str]:
     """The subnet of the lab's network; None where there is no such network."""
+    if not installed("podman"):
+        return None
     listed = json.loads(run("podman", "network", "ls", "--format", "json", "--filter", f"name=^{lab}$") or "[]")
     subnets = [subnet["subnet"] for network in listed for subnet in network.get("subnets", [])]
     return subnets[0] if subnets else None
@@ -49,6 +53,8 @@ def remove_network(lab: str) -> None:
 
 def present(lab: str) -> list[Present]:
     """The lab's containers, also those of other hosts than are wanted now."""
+    if not installed("podman"):
+        return []
     listed = json.loads(run("podman", "ps", "--all", "--format", "json", "--filter", f"label={LABEL}={lab}") or "[]")
     return [
         Present(
@@ -86,10 +92,9 @@ def apply(lab: str, plan: Plan) -> None:
 
 def ask(container: str, seconds: float) -> dict[str, Any]:
     """Wait for the host's boot and what :mod:`inside` found there; LabError names the host and what is wrong."""
-    source = inspect.getsource(inside)
     argv = ["podman", "exec", "--interactive", container, "python3", "-", str(seconds)]
     try:
-        answer: dict[str, Any] = json.loads(run(*argv, text=source, timeout=seconds + 30))
+        answer: dict[str, Any] = json.loads(run(*argv, text=INSIDE, timeout=seconds + 30))
     except LabError as error:
         state = run("podman", "inspect", "--format", "{{.State.Status}}", container).strip()
         raise LabError(f"{container}: no answer from inside, its container is {state}: {error}") from error

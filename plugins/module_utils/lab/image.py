@@ -11,7 +11,7 @@ import re
 import tempfile
 from typing import Optional
 
-from .command import LabError, run
+from .command import LabError, installed, run
 
 LABEL = "io.agentfactory.lab.image"
 PACKAGES = (
@@ -133,6 +133,8 @@ def build(release: str, packages: list[str], mirror: str) -> None:
 
 def listed() -> list[str]:
     """Names of the images that were made here."""
+    if not installed("podman"):
+        return []
     images = json.loads(run("podman", "images", "--format", "json", "--filter", f"label={LABEL}") or "[]")
     return sorted(name for image in images for name in image.get("Names") or [])
 

@@ -79,7 +79,6 @@ def flags(machine: Machine) -> list[str]:
     return options
 
 
-
 def raise_inotify(wanted: int, check: bool) -> bool:
     """Whether the kernel's limit had to be raised: a systemd host holds 6 instances, and hangs at boot without."""
     with open(INOTIFY, encoding="ascii") as stream:

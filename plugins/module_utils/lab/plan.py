@@ -7,7 +7,10 @@ import dataclasses
 import hashlib
 import ipaddress
 import json
-from typing import Iterator, Optional
+from collections.abc import Iterator
+from typing import Optional
+
+from .command import LabError
 
 FIRST_ADDRESS = 11
 
@@ -84,4 +87,4 @@ def _free_addresses(subnet: str, used: set[str]) -> Iterator[str]:
         address = str(network[number])
         if address not in used:
             yield address
-    raise ValueError(f"no address is left in {subnet}")
+    raise LabError(f"no address is left in {subnet}")
