@@ -8,7 +8,9 @@ unit into /etc. So at every instant a reboot leads to the last proven release. S
 """
 
 import time
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import credentials, egress, health, history, release, tree, truth, users
@@ -63,8 +65,10 @@ class Activation:
             gap = self._switch()
         except Failed as failure:
             return self._undo(self._evidence(failure))
-        except HostError as error:
-            return self._undo(self._evidence(Failed("systemd", str(error))))
+        except Exception as error:
+            # Whatever it was, a release that was not proven does not stay.
+            told = str(error) if isinstance(error, (HostError, OSError)) else traceback.format_exc(limit=-4)
+            return self._undo(self._evidence(Failed("unexpected", told)))
         self.phase("committing", gap=gap)
         return self._finish()
 
@@ -172,7 +176,8 @@ class Activation:
             if item.port in self.facts["ports"].values() and (user is None or item.uid != user.pw_uid)
         ]
         names = [credentials.CONFIG] + list(self.facts["secrets"])
-        empty = [n for n in names if not _has_content(instance.credentials / n)]
+        shown = Path("/proc/%d/root" % started.pid) / credentials.directory(self.facts["delivery"], unit)[1:]
+        empty = [n for n in names if not _has_content(shown / n)]
         checks = [
             (state["InvocationID"] == started.invocation, "the unit was started again while it was observed"),
             (state["NRestarts"] == "0", "it was restarted %s times" % state["NRestarts"]),
@@ -206,9 +211,7 @@ class Activation:
         unit = self.instance.unit
         state = self.systemd.show([unit])[unit] if self.step["phase"] != "planned" else {}
         lines = journal(unit, state.get("InvocationID", "")) if state else []
-        secrets = credentials.reveal(
-            self.instance.releases / self.name / "credentials", encrypted=self.facts.get("encrypted", False)
-        )
+        secrets = credentials.reveal(self.instance.releases / self.name / "credentials", self.facts.get("delivery", ""))
         return {
             "check": failure.check,
             "seen": credentials.redact(failure.seen, secrets),
@@ -232,7 +235,8 @@ class Activation:
             self.systemd.reload()
             told = self._restore(before)
         history.append(instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone")
-        message = "%s failed: %s; %s" % (self.name, evidence["summary"], told)
+        last = " | ".join(evidence["journal"][-2:])
+        message = "%s failed: %s%s; %s" % (self.name, evidence["summary"], " [its last lines: %s]" % last if last else "", told)
         self.phase("done", result="failed", message=message)
 
     def _restore(self, before: Optional[str]) -> str:
@@ -283,7 +287,8 @@ def deactivate(instance: Instance, systemd: Systemd) -> None:
     """Stop the instance and take its unit away; releases and state stay."""
     stop(instance, systemd)
     checkpoint("remove.stopped")
-    for path in (instance.wants, instance.unit_file, instance.proof_file, instance.current):
+    bound = Path(credentials.directory(credentials.BOUND, instance.unit)).parent
+    for path in (instance.wants, instance.unit_file, instance.proof_file, instance.current, bound):
         remove(path)
     systemd.reload()
     user = users.find(instance)

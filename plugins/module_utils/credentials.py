@@ -1,7 +1,11 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets at rest: encrypted with the host's key where systemd can (250 and later), else files that only root reads.
+"""Secrets at rest and on their way to an instance.
+
+With systemd 250 and later they are encrypted with the host's key and systemd decrypts them for the unit. systemd 247 knows
+plain credentials only, and fails to start units that have them together with a namespace and ExecStartPre=; there they are
+files of root's that the instance's group may read, bound to a path of their own (that systemd hides /run/credentials then).
 
 Ciphertexts differ each time, so identity never comes from them: it comes from a keyed digest of the plain text.
 """
@@ -17,12 +21,21 @@ from .errors import HostError
 from .files import canonical, write_atomic
 from .systemd import run
 
+ENCRYPTED, LOADED, BOUND = "encrypted", "loaded", "bound"
 ENCRYPTING_SYSTEMD = 250
 CONFIG = "config.json"
 
 
-def can_encrypt(systemd: int) -> bool:
-    return systemd >= ENCRYPTING_SYSTEMD and shutil.which("systemd-creds") is not None
+def delivery(systemd: int) -> str:
+    """How this host's systemd brings secrets to a unit."""
+    if systemd < ENCRYPTING_SYSTEMD:
+        return BOUND
+    return ENCRYPTED if shutil.which("systemd-creds") else LOADED
+
+
+def directory(how: str, unit: str) -> str:
+    """Where a unit sees its credentials."""
+    return "/run/agentfactory/%s/credentials" % unit if how == BOUND else "/run/credentials/" + unit
 
 
 def load_key(path: Path, *, create: bool) -> bytes:
@@ -41,24 +54,31 @@ def keyed_digest(key: bytes, value: Any) -> str:
     return hmac.new(key, canonical(value), hashlib.sha256).hexdigest()[:12]
 
 
-def store(directory: Path, secrets: "dict[str, str]", *, encrypt: bool) -> None:
+def store(directory: Path, secrets: "dict[str, str]", how: str, group: int) -> None:
     """Write each secret as a credential file named after it. The plain text reaches systemd-creds by a pipe."""
     directory.mkdir(mode=0o700)
     for name, value in sorted(secrets.items()):
         path = directory / name
-        if encrypt:
+        if how == ENCRYPTED:
             run(["systemd-creds", "encrypt", "--name=" + name, "-", str(path)], data=value.encode())
             os.chmod(path, 0o600)
         else:
             write_atomic(path, value.encode(), 0o600)
+    if how == BOUND:
+        for path in [directory] + sorted(directory.iterdir()):
+            os.chown(path, 0, group)
+            os.chmod(path, 0o750 if path == directory else 0o440)
 
 
-def reveal(directory: Path, *, encrypted: bool) -> "list[str]":
+def reveal(directory: Path, how: str) -> "list[str]":
     """The plain secrets of a release, only to strike them out of evidence. What cannot be read is left out."""
     values = []
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+        if path.name == CONFIG:
+            continue
         try:
-            text = run(["systemd-creds", "decrypt", "--name=" + path.name, str(path), "-"]) if encrypted else path.read_text()
+            command = ["systemd-creds", "decrypt", "--name=" + path.name, str(path), "-"]
+            text = run(command) if how == ENCRYPTED else path.read_text()
         except (HostError, OSError, UnicodeDecodeError):
             continue
         values.append(text)

@@ -49,7 +49,7 @@ def build(layout: Layout, request: "dict[str, Any]", key: bytes, systemd: int) -
             instance = Instance(layout, agent["name"], item["name"])
             spec = unit.Spec(
                 instance, agent["manifest"], request["environment"], image["tree"], item["ports"], item["resources"],
-                systemd, credentials.can_encrypt(systemd), nft if _has_network(agent, item) else None,
+                systemd, credentials.delivery(systemd), nft if _has_network(agent, item) else None,
             )  # fmt: skip
             name = release.identify(key, spec, image["content"], agent["config"], agent["secrets"])
             want = Want(name, agent["manifest"]["version"], agent["state"])

@@ -39,15 +39,11 @@ class Host:
     # -- stage ----------------------------------------------------------------------------------------------------
 
     def stage(self) -> "dict[str, Any]":
-        """Assess; then, if something is to be laid out and its bytes came along, do it under the lock."""
+        """Assess; and unless that is all that is asked, lay out what is to change, under the lock."""
         self._not_during_activation()
-        if not self.request.get("trees"):
+        if self.check or self.request.get("ask"):
             found = staging.assess(self.layout, self.request, self.systemd)
-            answer = self._staging_answer(found)
-            if self.check or not answer["staging"]:
-                return answer
-            if found.missing_trees:
-                return dict(answer, need={"trees": found.missing_trees, "held": tree.present(self.layout)})
+            return dict(self._staging_answer(found), need=self._lacking(found))
         with self.locked():
             lease.take(self.layout, self.request["who"], "deploy")
             found = staging.assess(self.layout, self.request, self.systemd)

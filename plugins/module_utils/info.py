@@ -51,7 +51,7 @@ def describe(instance: Instance, state: "dict[str, str]", request: "dict[str, An
         "health": now.detail, "ports": facts.get("ports", {}), "restarts": _number(state.get("NRestarts")),
         "uptime_seconds": _uptime(state) if pid else None, "cpu_seconds": cgroup.cpu_seconds(pid) if pid else None,
         "memory_bytes": cgroup.memory_bytes(pid) if pid else None,
-        "credentials": "encrypted" if facts.get("encrypted") else "root-only",
+        "credentials": facts.get("delivery"),
         "releases": [
             {"release": r.name, "version": r.version, "status": r.status, "content": r.content, "evidence": r.evidence}
             for r in known.values()

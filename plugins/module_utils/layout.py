@@ -108,11 +108,6 @@ class Instance:
         return self.layout.state / self.agent / self.name
 
     @property
-    def credentials(self) -> Path:
-        """Where systemd shows this unit its credentials (the path is the same in every version)."""
-        return Path("/run/credentials") / self.unit
-
-    @property
     def unit_file(self) -> Path:
         return self.layout.units / self.unit
 

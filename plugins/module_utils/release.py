@@ -6,12 +6,13 @@
 A release's directory never changes once it has its name, but for `verdict.json`: what activation found out about it.
 """
 
+import pwd
 import re
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from . import credentials, egress, unit
-from .files import checkpoint, read_json, remove, staging_directory, write_atomic, write_json
+from .files import canonical, checkpoint, read_json, remove, staging_directory, write_atomic, write_json
 from .layout import Instance
 
 GOOD, VOID, STAGED = "good", "void", "staged"
@@ -48,16 +49,17 @@ def files(instance: Instance, name: str, rendered: str) -> str:
 
 
 def stage(
-    name: str, key: bytes, spec: unit.Spec, content: str, config: "dict[str, Any]", secrets: "dict[str, str]", uid: int,
+    name: str, key: bytes, spec: unit.Spec, content: str, config: "dict[str, Any]", secrets: "dict[str, str]", user: pwd.struct_passwd,
 ) -> None:  # fmt: skip
     """Write the release's directory: all of it, flushed, or nothing."""
     instance = spec.instance
     with staging_directory(instance.releases / name) as new:
         write_atomic(new / "unit", files(instance, name, unit.render(spec)).encode(), 0o600)
         write_json(new / credentials.CONFIG, config)
-        credentials.store(new / "credentials", secrets, encrypt=spec.encrypted)
+        shown = dict(secrets, **{credentials.CONFIG: canonical(config).decode()}) if spec.delivery == credentials.BOUND else secrets
+        credentials.store(new / "credentials", shown, spec.delivery, user.pw_gid)
         if spec.nft:
-            script = egress.rules(instance, uid, spec.manifest["permissions"]["outbound"], spec.ports)
+            script = egress.rules(instance, user.pw_uid, spec.manifest["permissions"]["outbound"], spec.ports)
             write_atomic(new / "egress.nft", script.encode(), 0o600)
         if spec.manifest["health"]["preflight"]:
             write_atomic(new / "preflight", files(instance, name, unit.render_preflight(spec)).encode(), 0o600)
@@ -66,7 +68,7 @@ def stage(
             {
                 "release": name, "version": spec.manifest["version"], "tree": spec.tree, "content": content,
                 "environment": spec.environment, "manifest": spec.manifest, "ports": spec.ports,
-                "resources": spec.resources, "encrypted": spec.encrypted,
+                "resources": spec.resources, "delivery": spec.delivery,
                 "secrets": {n: credentials.keyed_digest(key, v) for n, v in secrets.items()},
             },
         )  # fmt: skip

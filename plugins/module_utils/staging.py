@@ -118,7 +118,7 @@ def _stage_releases(
         user = users.ensure(instance)
         checkpoint("stage.user")
         if "release" in changes or not release.complete(instance, name):
-            release.stage(name, key, item.spec, item.content, item.config, item.secrets, user.pw_uid)
+            release.stage(name, key, item.spec, item.content, item.config, item.secrets, user)
         select(instance, name, item.want.state, request["environment"])
         checkpoint("stage.selected")
 

@@ -55,7 +55,7 @@ def probe(instance: Instance, facts: "dict[str, Any]", pid: int) -> health.Seen:
 def spec_of(instance: Instance, facts: "dict[str, Any]") -> unit.Spec:
     return unit.Spec(
         instance, facts["manifest"], facts["environment"], facts["tree"], facts["ports"], facts["resources"],
-        encrypted=facts["encrypted"],
+        delivery=facts["delivery"],
     )  # fmt: skip
 
 

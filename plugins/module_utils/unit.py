@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from . import credentials
 from .credentials import CONFIG
 from .layout import Instance
 
@@ -59,14 +60,14 @@ class Spec:
     ports: "dict[str, int]" = field(default_factory=dict)
     resources: "dict[str, Any]" = field(default_factory=dict)
     systemd: int = 252
-    encrypted: bool = True
+    delivery: str = credentials.ENCRYPTED
     nft: Optional[str] = None
 
 
 def expand(words: "list[str]", spec: Spec, unit: str) -> "list[str]":
     """Replace ``{port.x}``, ``{config}``, ``{instance}`` and ``{state_dir}`` in a command."""
     values = {"{port.%s}" % name: str(port) for name, port in spec.ports.items()}
-    values["{config}"] = "/run/credentials/%s/%s" % (unit, CONFIG)
+    values["{config}"] = "%s/%s" % (credentials.directory(spec.delivery, unit), CONFIG)
     values["{instance}"] = spec.instance.name
     values["{state_dir}"] = "/var/lib/agentfactory/%s/%s" % (spec.instance.agent, spec.instance.name)
     expanded = []
@@ -104,7 +105,7 @@ def environment(spec: Spec, unit: str) -> "dict[str, str]":
         "AGENT_RELEASE": RELEASE,
         "AGENT_INSTANCE": spec.instance.name,
         "AGENT_ENVIRONMENT": spec.environment,
-        "AGENT_CONFIG": "/run/credentials/%s/%s" % (unit, CONFIG),
+        "AGENT_CONFIG": "%s/%s" % (credentials.directory(spec.delivery, unit), CONFIG),
         "HOME": state,
         "PATH": "/opt/agentfactory/trees/%s/bin:/usr/local/bin:/usr/bin:/bin" % spec.tree,
     }
@@ -153,7 +154,7 @@ def _common(spec: Spec, unit: str) -> "list[str]":
         lines.append("Environment=" + _environment_word(key, value))
     state = "agentfactory/%s/%s" % (instance.agent, instance.name)
     lines += ["StateDirectory=" + state, "StateDirectoryMode=0700", "WorkingDirectory=/var/lib/" + state]
-    lines += _credentials(spec) + _resources(spec) + SANDBOX.splitlines() + _permissions(spec)
+    lines += _credentials(spec, unit) + _resources(spec) + SANDBOX.splitlines() + _permissions(spec)
     if spec.nft:
         lines.append("ExecStartPre=+%s -f /opt/agentfactory/agents/%s/%s/releases/%s/egress.nft"
                      % (spec.nft, instance.agent, instance.name, RELEASE))  # fmt: skip
@@ -165,9 +166,13 @@ def _environment_word(key: str, value: str) -> str:
     return text.replace("%", "%%")
 
 
-def _credentials(spec: Spec) -> "list[str]":
+def _credentials(spec: Spec, unit: str) -> "list[str]":
     base = "/opt/agentfactory/agents/%s/%s/releases/%s" % (spec.instance.agent, spec.instance.name, RELEASE)
-    kind = "LoadCredentialEncrypted" if spec.encrypted else "LoadCredential"
+    if spec.delivery == credentials.BOUND:
+        shown = credentials.directory(spec.delivery, unit)
+        runtime = ["RuntimeDirectory=agentfactory/" + unit, "RuntimeDirectoryMode=0700"]
+        return runtime + ["BindReadOnlyPaths=%s/credentials:%s" % (base, shown), 'Environment="CREDENTIALS_DIRECTORY=%s"' % shown]
+    kind = "LoadCredentialEncrypted" if spec.delivery == credentials.ENCRYPTED else "LoadCredential"
     lines = ["LoadCredential=%s:%s/%s" % (CONFIG, base, CONFIG)]
     return lines + ["%s=%s:%s/credentials/%s" % (kind, n, base, n) for n in sorted(spec.manifest["secrets"])]
 

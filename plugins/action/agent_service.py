@@ -1,0 +1,73 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of agent_service: start, stop, restart the agents of a host, or take a run's switch back."""
+
+from typing import Any
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_SERVICE
+from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service
+
+
+class ActionModule(AgentAction):
+    SPEC = AGENT_SERVICE
+
+    def work(self) -> dict[str, Any]:
+        state = self.options["state"]
+        if state == "undone":
+            return self._undo()
+        if state != "started":
+            return Service(self).run(state)
+        staged = self.ledger.stage(self.host)
+        return self._wave(staged) if staged else self._start()
+
+    def _start(self) -> dict[str, Any]:
+        """Outside a rollout: stage what is missing, then start, and fail if that fails."""
+        answer = self.stage("configured")
+        if self._task.check_mode:
+            changes = as_lines(answer["staging"] + answer["activation"])
+            return {"changed": bool(changes), "changes": changes, "diff": answer["diff"]}
+        result = Service(self).run("started", as_declared=True)
+        return dict(result, changed=result["changed"] or bool(answer["staging"]), diff=answer["diff"])
+
+    def _wave(self, staged: dict[str, Any]) -> dict[str, Any]:
+        """In a rollout: activate if the budget allows, write how it went to the ledger, and never fail the task."""
+        self.PHASE = "activate"
+        wave = self.ledger.wave_of(self.host)
+        reason = self.ledger.stopped(self.host)
+        if reason:
+            self.record("skipped", switched=False, wave=wave, messages=[reason])
+            return {"changed": False, "skipped": True, "skip_reason": reason}
+        announcement = self.ledger.announce_wave(self.host)
+        if announcement:
+            self._display.display(announcement)
+        if self._task.check_mode:
+            changes = as_lines(staged["plan"]["activation"]) + [f"{i}: remove" for i in staged["removals"]]
+            for line in changes:
+                self.tell("would " + line)
+            self.record("ok", switched=False, wave=wave, messages=changes)
+            return {"changed": bool(changes), "changes": changes}
+        plan = self.ledger.plan()
+        return self._activate(staged, wave, bool(plan and plan["rollback"] != "none"))
+
+    def _activate(self, staged: dict[str, Any], wave: int | None, undo_siblings: bool) -> dict[str, Any]:
+        service = Service(self)
+        try:
+            result = service.run("started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False)
+        except RemoteError as error:
+            self.record("failed", switched=service.switched, wave=wave, messages=str(error).splitlines())
+            self.tell(f"FAILED: {error}")
+            return {"changed": service.switched, "failures": str(error).splitlines()}
+        failures = result.get("failures", [])
+        self.record("failed" if failures else "ok", switched=service.switched, wave=wave, messages=failures or result["changes"])
+        return result
+
+    def _undo(self) -> dict[str, Any]:
+        """Take back what this run switched on this host."""
+        self.PHASE = "undo"
+        result = Service(self).run("undone", fail=False)
+        failures = result.get("failures", [])
+        self.record("failed" if failures else "ok", messages=failures or result["changes"])
+        return result

@@ -1,0 +1,154 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the actions that work on a host have in common: the connection, the request, the ledger, and how it is told."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.template import is_trusted_as_template
+
+from . import declare, transfer, whoami
+from .ledger import Ledger
+from .remote import Remote, RemoteError
+
+ENVIRONMENT_UNSET = "agentfactory_environment is not defined for this host: is it in a fleet, and under its `managed` pattern?"
+
+
+class AgentAction(ActionBase):  # type: ignore[misc]
+    """Base of the host-side actions. Subclasses give `SPEC` and `work`."""
+
+    SPEC: Mapping[str, Any] = {}
+    PHASE = ""
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Validate, work, tell. What the host or a declaration says is wrong becomes a failed result, and a ledger record."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self.variables = task_vars or {}
+        self.host = str(self.variables.get("inventory_hostname", ""))
+        _validated, self.options = self.validate_argument_spec(argument_spec=dict(self.SPEC))
+        self.ledger = Ledger.current()
+        try:
+            result.update(self.work())
+        except AnsibleConnectionFailure as error:
+            self.record("unreachable", messages=[f"unreachable: {error}"])
+            raise
+        except (RemoteError, declare.DeclarationError) as error:
+            self.record("failed", messages=str(error).splitlines())
+            result.update(failed=True, msg=str(error))
+        return result
+
+    def work(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def record(self, status: str, **more: Any) -> None:
+        """Write to the run's ledger how this host fared, if there is one."""
+        if self.PHASE:
+            self.ledger.append({"phase": self.PHASE, "host": self.host, "status": status, **more})  # type: ignore[typeddict-item,misc]
+
+    def tell(self, line: str) -> None:
+        self._display.display(f"  {self.host}: {line}")
+
+    # -- the host -------------------------------------------------------------------------------------------------
+
+    def remote(self) -> Remote:
+        def execute(command: str, data: bytes) -> dict[str, Any]:
+            prefix = self._compute_environment_string()
+            return dict(self._low_level_execute_command(f"{prefix} {command}".strip(), sudoable=True, in_data=data))
+
+        interpreter = self.variables.get("ansible_python_interpreter")
+        return Remote(execute, self._templar.template(interpreter) if interpreter else None, self.tell)
+
+    def request(self, operation: str, **more: Any) -> dict[str, Any]:
+        """The part of a request that all operations share."""
+        return {
+            "op": operation, "check": bool(self._task.check_mode), "diff": bool(self._task.diff), "environment": self.environment(),
+            "who": whoami.who(self.variables), "only": self.only(), **more,
+        }  # fmt: skip
+
+    # -- the declarations -----------------------------------------------------------------------------------------
+
+    def variable(self, name: str, missing: str) -> Any:
+        if name not in self.variables:
+            raise declare.DeclarationError(missing)
+        return self._templar.template(self.variables[name])
+
+    def environment(self) -> str:
+        return str(self.variable("agentfactory_environment", ENVIRONMENT_UNSET))
+
+    def artifacts(self) -> str:
+        return os.path.expanduser(str(self.variable("agentfactory_artifacts", "agentfactory_artifacts is not defined")))
+
+    def keep(self) -> int:
+        return int(self._templar.template(self.variables.get("agentfactory_keep", 3)))
+
+    def only(self) -> list[str] | None:
+        """The agents that this task is about by name; None for all."""
+        given = self.options.get("only")
+        if given is None:
+            return None
+        return [name.strip() for item in given for name in str(item).split(",") if name.strip()]
+
+    def declarations(self) -> list[dict[str, Any]]:
+        """The host's declarations, raw. That they are not defined is an error, never "none"."""
+        if "agentfactory_agents" not in self.variables:
+            raise declare.DeclarationError("agentfactory_agents is not defined for this host: it is not in a fleet")
+        raw = self.variables["agentfactory_agents"]
+        found = self._templar.template(raw) if isinstance(raw, str) else raw
+        only = self.only()
+        return [item for item in found if only is None or item["name"] in only]
+
+    def agents(self) -> list[dict[str, Any]]:
+        """The request's agents: every declaration that is not ``absent``, templated."""
+        wanted = [item for item in self.declarations() if item["state"] != "absent"]
+        secrets = self.variables.get("agentfactory_secrets", {})
+        return declare.build(wanted, secrets, self.artifacts(), self._templar.template, is_trusted_as_template)
+
+    # -- staging --------------------------------------------------------------------------------------------------
+
+    def stage(self, state: str) -> dict[str, Any]:
+        """Ask the host, check what changes, send what it lacks; returns the host's answer with ``sent`` bytes."""
+        agents, remote = self.agents(), self.remote()
+        retry = str(self.variables.get("retry", "")).lower() in ("true", "yes", "1")
+        request = self.request("stage", state=state, agents=agents, retry=retry, ask=True)
+        answer = remote.call(request)
+        answer["sent"] = 0
+        if not answer["staging"] and not answer["activation"]:
+            return answer
+        declare.validate(agents, self.artifacts(), self.host)
+        if self._task.check_mode or not answer["staging"]:
+            return answer
+        return self._send(remote, dict(request, ask=False), agents, answer)
+
+    def _send(
+        self, remote: Remote, request: dict[str, Any], agents: list[dict[str, Any]], answer: dict[str, Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        artifacts, need, sent, first = self.artifacts(), answer.get("need", {}), 0, answer
+        images = transfer.images_by_tree(agents, artifacts)
+        trees: dict[str, list[dict[str, Any]]] = {}
+        for _round in range(3):
+            trees.update(transfer.lists(need.get("trees", []), images))
+            missing = set(need["files"]) if "files" in need else None
+            known, complete = transfer.known_files(agents, artifacts, need.get("held", []))
+            if not complete and missing is None:
+                missing = set()
+            wanted = transfer.blobs(trees, missing, known)
+            payload = transfer.payload(wanted, list(trees), images)
+            answer = remote.call(dict(request, trees=trees, blobs=wanted), payload)
+            sent += len(payload)
+            need = answer.get("need", {})
+            if not need:
+                return dict(answer, sent=sent, staging=first["staging"], diff=first["diff"])
+        raise RemoteError(f"the host still lacks {need} after it was sent")
+
+
+def as_lines(changes: list[dict[str, str]]) -> list[str]:
+    """The host's changes for people."""
+    return [f"{item['subject']}: {item['kind']} ({item['reason']})" for item in changes]
+
+

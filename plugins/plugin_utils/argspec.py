@@ -1,0 +1,26 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the modules that work on a host, once, as data; a test keeps the documentation equal to them."""
+
+from typing import Any
+
+ONLY: dict[str, Any] = {"type": "list", "elements": "str"}
+
+AGENT_RELEASE: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["distributed", "installed", "configured", "absent"], "default": "configured"},
+    "release": {"type": "str"},
+    "only": ONLY,
+    "purge": {"type": "bool", "default": False},
+}
+AGENT_SERVICE: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["started", "stopped", "restarted", "undone"], "default": "started"},
+    "only": ONLY,
+}
+AGENT_INFO: dict[str, Any] = {
+    "gather": {
+        "type": "list", "elements": "str", "choices": ["platform", "instances", "history"], "default": ["platform", "instances"],
+    },
+    "only": ONLY,
+    "verify": {"type": "bool", "default": False},
+}

@@ -1,0 +1,146 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls to the host's library over any Ansible connection: one exec a call, everything over standard input.
+
+The request, secrets and files go over stdin, never into argv or a module's arguments. The library is kept on the host by
+its digest; a host that lacks it says so and gets it with the same request again. A check leaves nothing behind.
+"""
+
+import hashlib
+import json
+import shlex
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import whoami
+
+LIBRARY = Path(__file__).resolve().parent.parent / "module_utils"
+NEEDS_LIBRARY = "AGENTFACTORY-NEEDS-LIBRARY"
+ANSWER = "AGENTFACTORY-ANSWER "
+INTERPRETER = "/usr/bin/python3"
+BUSY_SECONDS = 900
+
+BOOTSTRAP = f"""
+import json,os,sys,zlib
+os.umask(0o022)
+i=sys.stdin.buffer
+h=json.loads(i.readline())
+p="/opt/agentfactory/lib"
+d=os.path.join(p,h["library"])
+s=i.read(h["source"])
+t=None
+if not os.path.isdir(d):
+    if not s:
+        print("{NEEDS_LIBRARY}")
+        sys.exit()
+    import shutil,tempfile
+    if not h["check"]:
+        os.makedirs(p,exist_ok=True)
+    t=tempfile.mkdtemp(prefix=".new-",dir=None if h["check"] else p)
+    os.mkdir(t+"/agentfactory_host")
+    for n,c in json.loads(zlib.decompress(s)).items():
+        with open(t+"/agentfactory_host/"+n,"w") as f:
+            f.write(c)
+    if not h["check"]:
+        os.chmod(t,0o755)
+        os.sync()
+        try:
+            os.rename(t,d)
+        except OSError:
+            shutil.rmtree(t)
+        t=None
+sys.path.insert(0,t or d)
+try:
+    from agentfactory_host import host
+    host.main(json.loads(zlib.decompress(i.read(h["request"]))),i,d)
+finally:
+    if t:
+        shutil.rmtree(t)
+"""
+
+
+class RemoteError(Exception):
+    """The host refused or failed; the text is for the operator."""
+
+
+class LibraryMissing(Exception):
+    """The host does not have this version of the library yet."""
+
+
+@cache
+def library_sources() -> tuple[str, bytes]:
+    """The digest of the host's library and its canonical JSON ``{file name: source}``."""
+    sources = {path.name: path.read_text() for path in sorted(LIBRARY.glob("*.py"))}
+    sources["__init__.py"] = ""
+    data = json.dumps(sources, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(data).hexdigest()[:16], data
+
+
+class Remote:
+    """The host of one task. `execute` is the action's low-level exec: ``(command, stdin bytes) -> result mapping``."""
+
+    def __init__(
+        self, execute: Callable[[str, bytes], dict[str, Any]], interpreter: str | None, tell: Callable[[str], None],
+    ) -> None:
+        self._execute, self._tell = execute, tell
+        chosen = interpreter if interpreter and interpreter.startswith("/") else INTERPRETER
+        self._command = f"{shlex.quote(chosen)} -IS -c {shlex.quote(BOOTSTRAP)}"
+
+    def call(self, request: dict[str, Any], payload: bytes = b"") -> dict[str, Any]:
+        """One operation of the host's library. Waits while the host is busy with an activation that goes on by itself.
+
+        Raises RemoteError with the host's message, or with what was printed where there is no answer.
+        """
+        deadline, told = time.monotonic() + BUSY_SECONDS, False
+        while True:
+            answer = self._once(request, payload)
+            if "ok" in answer:
+                return dict(answer["ok"])
+            if "error" in answer:
+                raise RemoteError(answer["error"])
+            gone = whoami.abandoned(answer.get("lease"))
+            if gone and gone not in request["who"]["gone"]:
+                request["who"]["gone"].append(gone)
+                continue
+            ours = answer.get("lease") and answer["lease"]["run"] == request["who"]["run"]
+            if (answer.get("lease") and not ours and not gone) or time.monotonic() > deadline:
+                raise RemoteError(answer["busy"])
+            if not told:
+                self._tell(f"waiting: {answer['busy']}")
+                told = True
+            time.sleep(1)
+
+    def _once(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
+        try:
+            return self._exchange(request, payload, b"")
+        except LibraryMissing:
+            return self._exchange(request, payload, zlib.compress(library_sources()[1], 9))
+
+    def _exchange(self, request: dict[str, Any], payload: bytes, source: bytes) -> dict[str, Any]:
+        body = zlib.compress(json.dumps(request, separators=(",", ":")).encode(), 6)
+        header = {"library": library_sources()[0], "source": len(source), "request": len(body), "check": bool(request.get("check"))}
+        data = json.dumps(header).encode() + b"\n" + source + body + payload
+        result = self._execute(self._command, data)
+        for line in str(result.get("stdout", "")).splitlines():
+            if line.startswith(ANSWER):
+                return dict(json.loads(line[len(ANSWER):]))
+            if line == NEEDS_LIBRARY and not source:
+                raise LibraryMissing
+        raise RemoteError(_no_answer(result))
+
+
+def _no_answer(result: dict[str, Any]) -> str:
+    """What to say when the host's library did not speak: no Python, no sudo, killed, full disk."""
+    shown = (str(result.get("stderr", "")) or str(result.get("stdout", ""))).strip().splitlines()[-6:]
+    return f"the host gave no answer (exit status {result.get('rc')}): " + (" | ".join(shown) or "nothing was printed")
+
+
+def spool(parts: Iterable[bytes]) -> bytes:
+    """One zlib stream of many files."""
+    packer = zlib.compressobj(6)
+    return b"".join([packer.compress(part) for part in parts] + [packer.flush()])

@@ -1,0 +1,79 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is sent to a host: the lists of files of the trees it lacks, and those files that it does not have yet."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from . import remote, run
+from .artifact import ArtifactError, Artifacts, Image
+from .declare import packaged
+
+
+def images_by_tree(agents: Iterable[dict[str, Any]], artifacts: str) -> dict[str, Image]:
+    """The images of the declared versions by the digest of their tree."""
+    found: dict[str, Image] = {}
+    for agent in agents:
+        for image in packaged(artifacts, agent["name"], agent["manifest"]["version"]).images:
+            found.setdefault(image.tree, image)
+    return found
+
+
+def known_files(agents: Iterable[dict[str, Any]], artifacts: str, held: Iterable[str]) -> tuple[set[str], bool]:
+    """The content that a host holding the trees `held` has, as far as our artifacts tell; and whether they tell it all."""
+    wanted, files = set(held), set()
+    store = Artifacts(artifacts)
+    for agent in agents:
+        for version in store.versions(agent["name"]) if wanted else []:
+            try:
+                images = packaged(artifacts, agent["name"], version).images
+            except (ArtifactError, ValueError):
+                continue
+            for image in images:
+                if image.tree in wanted:
+                    wanted.discard(image.tree)
+                    files |= {item["sha256"] for item in image.files() if "sha256" in item}
+    return files, not wanted
+
+
+def lists(trees: Iterable[str], images: dict[str, Image]) -> dict[str, list[dict[str, Any]]]:
+    """tree digest -> its file list."""
+    return {tree: [dict(item) for item in images[tree].files()] for tree in trees}
+
+
+def blobs(trees: dict[str, list[dict[str, Any]]], missing: set[str] | None, known: set[str]) -> list[list[Any]]:
+    """``[[sha256, size], ...]`` to send: what the host named as `missing`, else all that it is not known to have."""
+    sizes = {item["sha256"]: item["size"] for files in trees.values() for item in files if "sha256" in item}
+    wanted = missing if missing is not None else set(sizes) - known
+    return [[sha256, sizes[sha256]] for sha256 in sorted(wanted)]
+
+
+def payload(wanted: list[list[Any]], trees: Iterable[str], images: dict[str, Image]) -> bytes:
+    """The wanted files as one zlib stream, packed once a run however many hosts need the same ones."""
+    if not wanted:
+        return b""
+    name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:32]
+    path = os.path.join(run.directory(), f"spool-{name}")
+    with open(f"{path}.lock", "w", encoding="ascii") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            data = remote.spool(_contents([sha256 for sha256, _size in wanted], trees, images))
+            with open(f"{path}.new", "wb") as stream:
+                stream.write(data)
+            os.replace(f"{path}.new", path)
+            return data
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def _contents(order: list[str], trees: Iterable[str], images: dict[str, Image]) -> list[bytes]:
+    found: dict[str, bytes] = {}
+    for tree in trees:
+        image = images[tree]
+        here = {item["sha256"] for item in image.files() if "sha256" in item} & (set(order) - set(found))
+        found.update(image.read(here))
+    return [found[sha256] for sha256 in order]

@@ -1,0 +1,48 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who runs this: the person, the run and the process, for leases and for each host's history."""
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from . import run
+
+
+def _started(pid: int) -> str | None:
+    """When a process started (clock ticks since boot), or None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
+            return stream.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def run_id() -> str:
+    """The id of this run; without a rollout it is made of the process that forked the task, so all its tasks share it."""
+    return run.current() or f"p{os.getppid()}-{_started(os.getppid()) or 0}"
+
+
+def who(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"user", "run", "controller", "pid": "<pid>:<start>", "gone": []}``; AWX's user where it says who it is."""
+    main = int(current.split("-")[1]) if (current := run.current()) else os.getppid()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    awx = variables.get("awx_user_name") or variables.get("tower_user_name")
+    return {
+        "user": str(awx or user), "run": run_id(), "controller": socket.gethostname(), "pid": f"{main}:{_started(main)}",
+        "gone": [], "break_lease": str(variables.get("break_lease", "")).lower() in ("true", "yes", "1"),
+    }
+
+
+def abandoned(lease: Mapping[str, Any] | None) -> str | None:
+    """The run of a lease whose process, on this very machine, is gone."""
+    if not lease or lease.get("controller") != socket.gethostname():
+        return None
+    pid, _colon, started = str(lease.get("pid")).partition(":")
+    return str(lease["run"]) if pid.isdigit() and _started(int(pid)) != started else None
