@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from .artifact import ArtifactError, Artifacts
-from .manifest import ManifestError, load
 
 
 class Catalog:
@@ -33,6 +32,8 @@ class Catalog:
         return self._from_source(name, version, source, there)
 
     def _from_source(self, name: str, version: str, source: str, there: str) -> dict[str, Any]:
+        from .manifest import ManifestError, load  # only here: Ansible compiles a collection's code in each run
+
         try:
             manifest: dict[str, Any] = load(os.path.join(source, "agent.yml"))
         except ManifestError as error:

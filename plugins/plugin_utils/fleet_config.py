@@ -17,7 +17,6 @@ from typing import Any
 
 from . import _checks as c
 from .fleet_fields import plain
-from .manifest import ManifestError, validate_config
 
 _KEEP_DAYS = 30
 _GENERATION = 1  # raise it when what counts as valid changes
@@ -29,10 +28,12 @@ def config_problems(manifest: Mapping[str, Any], config: dict[str, Any]) -> list
     if schema is None:
         return []
     if not plain(config):  # a host's values are not known yet: they are judged when its release is staged
-        return _unknown(schema, config)
+        return _top_level(config, manifest["config"])
     mark = _cache() / _digest(manifest["config"], config)
     if _is_known(mark):
         return []
+    from .manifest import ManifestError, validate_config  # every import costs: Ansible compiles collections each time
+
     try:
         validate_config(dict(manifest), config, "")
     except ManifestError as error:
@@ -47,15 +48,17 @@ def _split(line: str) -> tuple[str, str]:
     return (parts[0], parts[1]) if len(parts) == 2 and " " not in parts[0] else ("", line.removeprefix(": "))
 
 
-def _unknown(schema: Any, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Keys at the top that a closed schema does not know."""
-    if not isinstance(schema, dict) or schema.get("additionalProperties") is not False:
-        return []
-    if schema.get("patternProperties"):
+def _top_level(config: Mapping[str, Any], judged: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What no template can mend: keys that a closed schema does not know, and required ones that nobody gives."""
+    schema, defaults = judged["schema"], judged["defaults"]
+    if not isinstance(schema, dict):
         return []
     known = schema.get("properties") or {}
-    return [
-        (str(key), f"is not in the schema{c.near(str(key), known)}") for key in config if key not in known
+    closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
+    unknown = [key for key in config if closed and key not in known]
+    missing = [key for key in schema.get("required") or [] if key not in config and key not in defaults]
+    return [(str(key), f"is not in the schema{c.near(str(key), known)}") for key in unknown] + [
+        (str(key), "is missing: the schema requires it") for key in missing
     ]
 
 

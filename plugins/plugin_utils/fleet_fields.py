@@ -16,8 +16,7 @@ from typing import Any, TypedDict
 import yaml
 
 from . import _checks as c
-from ._manifest_fields import NAME, VERSION
-from .manifest import parse_size
+from ._manifest_fields import NAME, VERSION, parse_size
 
 INSTANCE = r"[a-z0-9][a-z0-9-]{0,31}"
 MAX_INSTANCES = 1000

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, fleet_catalog, fleet_config, manifest
 
 HOSTS = {"homes": ["h1", "h2", "h3"], "labs": ["l1"], "all": ["h1", "h2", "h3", "l1", "x1"], "inside": ["h1", "h2", "h3", "l1"]}
-SCHEMA = {"type": "object", "properties": {"set_point": {"type": "number", "maximum": 30}}, "additionalProperties": False}
+SCHEMA = {"type": "object", "properties": {"set_point": {"type": "number", "maximum": 30}, "room": {"type": "string"}},
+          "additionalProperties": False}
 HEAD = "plugin: agentfactory.core.fleet\nenvironment: lab\nartifacts: ../dist\nmanaged: inside\nagents:\n"
 
 
@@ -29,6 +30,7 @@ MANIFESTS = {
                             resources={"memory": "128M", "cpu": 0.5}),
     "bridge": _manifest("bridge", ports={"http": 8090, "admin": 8081}),
     "plain": _manifest("plain"),
+    "strict": _manifest("strict", config={"schema": {**SCHEMA, "required": ["set_point", "room"]}, "defaults": {"room": "x"}}),
 }
 
 
@@ -152,6 +154,7 @@ def _agent(text: str, name: str = "plain") -> str:
     (_agent("secrets: {pw: x}, config: {set_point: 31}", "thermostat"), "agents.thermostat.config.set_point: 31 is greater"),
     (_agent("secrets: {pw: x}, config: {set_pont: '{{ x }}'}", "thermostat"),
      "agents.thermostat.config.set_pont: is not in the schema (did you mean 'set_point'?)"),
+    (_agent("config: {room: '{{ x }}'}", "strict"), "agents.strict.config.set_point: is missing: the schema requires it"),
     (_agent("secrets: {pw: x}, config: {1: 2}", "thermostat"), "agents.thermostat.config.1: a key must be a string: quote it"),
     (_agent("secrets: {pw: x}, config: {set_point: 2026-01-02}", "thermostat"), "agents.thermostat.config.set_point: is a date"),
     (_agent("secrets: {pw: x}, ports: {htp: 1}", "thermostat"), "agents.thermostat.ports.htp: is not in the manifest of"),
@@ -198,7 +201,7 @@ def test_a_port_can_be_taken_on_different_hosts() -> None:
 
 def test_config_that_was_valid_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = []
-    monkeypatch.setattr(fleet_config, "validate_config", lambda *given: judged.append(given))
+    monkeypatch.setattr(manifest, "validate_config", lambda *given: judged.append(given))
     for config in ({"set_point": 1}, {"set_point": 1}, {"set_point": 2}):
         assert fleet_config.config_problems(MANIFESTS["thermostat"], config) == []
     assert len(judged) == 2
