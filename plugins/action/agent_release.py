@@ -40,7 +40,9 @@ class ActionModule(AgentAction):
             return
         removals = answer["removals"]
         changing = sorted({item["subject"].split("@")[0] for item in answer["activation"]})
-        rollouts = {item["name"]: item["rollout"] for item in self.declarations() if item["name"] in changing}
+        rollouts = {item["name"]: dict(item["rollout"]) for item in self.declarations() if item["name"] in changing}
+        if self.options.get("release"):  # a rollback needs its target on every host, or nothing happens
+            rollouts = {name: rollout | {"max_failures": 0} for name, rollout in rollouts.items()}
         self.record(
             "pending" if changing or removals else "unchanged", agents=changing, rollouts=rollouts, removals=removals,
             plan={"activation": answer["activation"]}, hosts_total=len(self.variables.get("ansible_play_hosts_all", [])),

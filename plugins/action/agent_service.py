@@ -24,13 +24,16 @@ class ActionModule(AgentAction):
         return self._wave(staged) if staged else self._start()
 
     def _start(self) -> dict[str, Any]:
-        """Outside a rollout: stage what is missing, then start, and fail if that fails."""
+        """Outside a rollout: start what is here; if a declared instance is not here at all, stage and start as declared."""
+        declared = [f"{d['name']}@{i}" for d in self.declarations() for i in d["instances"] if d["state"] != "absent"]
+        result = Service(self).run("started", declared=declared)
+        if not result["missing"]:
+            return result
         answer = self.stage("configured")
         if self._task.check_mode:
             changes = as_lines(answer["staging"] + answer["activation"])
             return {"changed": bool(changes), "changes": changes, "diff": answer["diff"]}
-        result = Service(self).run("started", as_declared=True)
-        return dict(result, changed=result["changed"] or bool(answer["staging"]), diff=answer["diff"])
+        return dict(Service(self).run("started", as_declared=True), changed=True, diff=answer["diff"])
 
     def _wave(self, staged: dict[str, Any]) -> dict[str, Any]:
         """In a rollout: activate if the budget allows, write how it went to the ledger, and never fail the task."""

@@ -117,6 +117,9 @@ class Host:
     def activate(self) -> "dict[str, Any]":
         """Write the intent and start the activator; `follow` tells how it ends."""
         self._not_during_activation()
+        missing = [i for i in self.request.get("declared", []) if not self._has(i)]
+        if missing:
+            return {"steps": [], "done": True, "missing": missing}
         steps = self._steps()
         if not steps or self.check:
             return {"steps": steps, "done": True}
@@ -125,6 +128,10 @@ class Host:
             activator.write_intent(self.layout, steps, self.request)
         activator.launch(self.library)
         return self.follow()
+
+    def _has(self, agent_id: str) -> bool:
+        agent, _at, name = agent_id.partition("@")
+        return Instance(self.layout, agent, name).staged.exists()
 
     def _steps(self) -> "list[dict[str, Any]]":
         mine, state = self._mine(), self.request["state"]
@@ -149,13 +156,14 @@ class Host:
     def _change_of(self, instance: Instance, now: Any, state: str) -> "tuple[str, Any]":
         """The step that brings one instance to `state`, if any: started (the staged release), stopped or restarted."""
         staged = read_json(instance.staged) or {}
-        to = staged.get("release") or now.booted
+        rollout = self.request.get("as_declared")
+        to = (staged.get("release") or now.booted) if rollout else (now.booted or staged.get("release"))
         if state == "restarted":
             if now.booted is None:
                 raise HostError("%s was never activated here, so it cannot be restarted" % instance.id)
             return "activate", now.booted
-        if state == "started":
-            state = staged.get("state", "started") if self.request.get("as_declared") else "started"
+        if state == "started" and rollout:
+            state = staged.get("state", "started")
         if to is None:
             return "", None
         changes = plan_activation(instance.id, Want(to, "", state), now)

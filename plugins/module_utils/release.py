@@ -172,14 +172,13 @@ def differences(instance: Instance, old: Optional[str], spec: unit.Spec, name: s
     before = read(instance, old) if old else {}
     directory = instance.releases / old if old else None
     pairs = [
-        ("unit", (directory / "unit").read_text() if directory and (directory / "unit").is_file() else "",
-         files(instance, name, unit.render(spec))),
+        ("unit", (directory / "unit").read_text().replace(str(old), unit.RELEASE) if before else "", unit.render(spec)),
         ("config", _pretty(read_json(directory / credentials.CONFIG) if directory else None), _pretty(config)),
         ("secrets", _secret_lines(before.get("secrets", {}), {}),
          _secret_lines({n: credentials.keyed_digest(key, v) for n, v in secrets.items()}, before.get("secrets", {}))),
     ]  # fmt: skip
     return [
-        {"before_header": "%s %s" % (instance.id, what), "after_header": "%s %s" % (instance.id, what),
+        {"before_header": "%s %s of %s" % (instance.id, what, old), "after_header": "%s %s of %s" % (instance.id, what, name),
          "before": one, "after": two}
         for what, one, two in pairs if one != two
     ]  # fmt: skip

@@ -24,3 +24,7 @@ AGENT_INFO: dict[str, Any] = {
     "only": ONLY,
     "verify": {"type": "bool", "default": False},
 }
+FLEET_REPORT: dict[str, Any] = {
+    "results": {"type": "dict", "required": True},
+    "format": {"type": "str", "choices": ["table", "json"], "default": "table"},
+}

@@ -34,7 +34,7 @@ class Service:
         request = self._action.request("activate", state=state, keep=self._action.keep(), **more)
         answer = remote.call(request)
         if request["check"]:
-            return self._planned(answer["steps"])
+            return dict(self._planned(answer["steps"]), missing=answer.get("missing", []))
         self.switched = bool(answer["steps"])
         told: dict[str, str] = {}
         while not answer["done"]:
@@ -67,6 +67,7 @@ class Service:
         result = {
             "changed": bool(steps),
             "changes": lines,
+            "missing": answer.get("missing", []),
             "instances": [
                 {key: step.get(key) for key in ("agent", "instance", "action", "from", "to", "result", "message", "gap", "evidence")}
                 for step in steps
