@@ -11,6 +11,8 @@ export MYPYPATH := $(CURDIR)/.venv/collections
 export PYTHONDONTWRITEBYTECODE := 1
 
 PYTEST := .venv/bin/python -m pytest
+# Half of the unit tests start Ansible: they share the processors.
+SHARED := -n auto --dist worksteal
 ARGS ?=
 
 .PHONY: help setup packages requirements lab lab-down demo bench test lint unit unit-oldest unit-py39 integration molecule sanity docs build clean
@@ -46,11 +48,11 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
 	@tools/lint
 
 unit: setup ## Unit tests
-	$(PYTEST) tests/unit $(ARGS)
+	$(PYTEST) tests/unit $(SHARED) $(ARGS)
 
 unit-oldest: ## Unit tests on the oldest supported ansible-core and Python
 	@tools/setup oldest
-	PATH="$(CURDIR)/.venv-oldest/bin:$$PATH" .venv-oldest/bin/python -m pytest tests/unit $(ARGS)
+	PATH="$(CURDIR)/.venv-oldest/bin:$$PATH" .venv-oldest/bin/python -m pytest tests/unit $(SHARED) $(ARGS)
 
 unit-py39: ## Unit tests of what runs on hosts, on the hosts' oldest Python
 	@tools/unit-py39 $(ARGS)
