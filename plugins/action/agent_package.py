@@ -42,8 +42,9 @@ class ActionModule(ActionBase):
         except OSError as error:
             return result | {"failed": True, "msg": f"{error.filename or options['artifacts']}: {error.strerror}"}
         result.update(asdict(done))
-        if not done.diff:
-            del result["diff"]
+        for optional in ("diff", "warnings"):
+            if not result[optional]:
+                del result[optional]
         return result
 
     def _place(self, artifacts: str) -> str:

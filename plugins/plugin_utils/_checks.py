@@ -58,10 +58,9 @@ def kind(value: object) -> str:
 
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing."""
-    found = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.6)
-    if not found:
-        found = [name for name in known if name.lower() == word.lower()]
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    lowered = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), sorted(lowered), n=1, cutoff=0.6)
+    return f" (did you mean {lowered[found[0]]!r}?)" if found else ""
 
 
 def join(key: str, part: object) -> str:

@@ -81,8 +81,9 @@ class Image:
     def read(self, shas: set[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (sha256, bytes) of each file asked for, in the order of the layers; each is verified before."""
         wanted = set(shas)
-        known = {item["sha256"]: item["path"] for item in self.files() if "sha256" in item}
-        by_path = {item["path"]: item["sha256"] for item in self.files() if item.get("sha256") in wanted}
+        files = self.files()
+        known = {item["sha256"]: item["path"] for item in files if "sha256" in item}
+        by_path = {item["path"]: item["sha256"] for item in files if item.get("sha256") in wanted}
         if wanted - known.keys():
             raise ArtifactError(f"{self._layout}: {self.target}: has no file with sha256 {min(wanted - known.keys())}")
         for layer in self._layers()[:-1]:

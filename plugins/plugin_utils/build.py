@@ -32,8 +32,6 @@ class Source:
 
 def read(manifest: Manifest, file: str, scratch: Path, *, upgrade_lock: bool) -> Source:
     """Read a source, and resolve its dependencies where its lock is missing or is to be renewed."""
-    if manifest["runtime"]["type"] == "container":
-        raise PackageError(f"{file}: runtime.type: container is not supported yet")
     if isinstance(manifest["source"], dict) and "requirement" in manifest["source"]:
         return _requirement(manifest, file, scratch, upgrade_lock)
     if isinstance(manifest["source"], dict):
@@ -70,9 +68,7 @@ def _inputs(manifest: Manifest, files: str, lock: str | None) -> str:
     return hashlib.sha256(canonical([GENERATION, stored(manifest), files, lock])).hexdigest()
 
 
-def _lock(needs: locks.Needs, file: str, upgrade: bool) -> locks.Lock | None:
-    if not needs.any():
-        return None
+def _locked(needs: locks.Needs, file: str, upgrade: bool) -> locks.Lock:
     path = Path(file).parent / source.LOCK_FILE
     found = None if upgrade else locks.read(path, needs)
     return found or locks.make(needs)
@@ -81,8 +77,7 @@ def _lock(needs: locks.Needs, file: str, upgrade: bool) -> locks.Lock | None:
 def _requirement(manifest: Manifest, file: str, scratch: Path, upgrade: bool) -> Source:
     from packaging.requirements import Requirement
 
-    lock = _lock(locks.of_requirement(manifest), file, upgrade)
-    assert lock is not None
+    lock = _locked(locks.of_requirement(manifest), file, upgrade)
     mine, others = lock.split(Requirement(manifest["source"]["requirement"]).name)
 
     def trees(target: Target, folder: Path) -> tuple[Tree, Tree]:
@@ -101,7 +96,8 @@ def _directory(manifest: Manifest, file: str, scratch: Path, upgrade: bool) -> S
         raise PackageError(f"{root}: holds no files")
     project = "pyproject.toml" in files and manifest["runtime"]["type"] == "python"
     python = manifest["runtime"]["type"] == "python"
-    lock = _lock(locks.of_directory(root, manifest), file, upgrade) if python else None
+    needs = locks.of_directory(root, manifest) if python else None
+    lock = _locked(needs, file, upgrade) if needs and needs.any() else None
     built: list[Path] = []
 
     def code(target: Target, folder: Path) -> Tree:

@@ -34,7 +34,7 @@ def needs(data: bytes) -> Needs:
     """Read an executable's or a library's needs; ElfError where the bytes are cut or make no sense."""
     try:
         return _needs(data)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise ElfError("is cut short or damaged") from error
 
 

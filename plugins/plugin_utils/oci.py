@@ -32,6 +32,7 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 REF_NAME = "org.opencontainers.image.ref.name"
 ANNOTATION = "io.agentfactory."
 Descriptor = dict[str, Any]
+_USUAL = "6efa95a26b3549dd760d3e775854bf6b022d668022a4ae43848ef3d1330e75e6"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,19 @@ class _Gzip:
 
     def finish(self) -> None:
         self._emit(self._deflate.flush() + struct.pack("<LL", self._crc, self._length & 0xFFFFFFFF))
+
+
+def usual_zlib() -> bool:
+    """Whether this Python compresses as zlib itself does.
+
+    Replacements such as zlib-ng give other bytes for the same tar, and so other OCI digests. The digests of tree and
+    content, which hosts and plans go by, are taken of what is not compressed.
+    """
+    sample = b"".join(hashlib.sha256(bytes([number % 64])).hexdigest().encode() for number in range(2048))
+    packer = _Gzip(io.BytesIO())
+    packer.write(sample)
+    packer.finish()
+    return packer.digest.hexdigest() == _USUAL
 
 
 def _members(tree: Mapping[str, Entry]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:

@@ -6,7 +6,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,13 @@ class Result:
     size: int
     msg: str
     diff: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+_OTHER_ZLIB = (
+    "this Python's zlib is not the usual one: the artifact's OCI digest differs from that which other controllers make; "
+    "the digests of tree and content are the same"
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def package(request: Request) -> Result:
             return _result(request, manifest, there, changed=lock.save(request.check), built=0)
         blobs = oci.Blobs(scratch / "blobs")
         made = {target.name: _make(manifest, agent, target, blobs, scratch) for target in wanted}
-        return _finish(request, manifest, blobs, made, lock)
+        done = _finish(request, manifest, blobs, made, lock)
+        return done if oci.usual_zlib() else replace(done, warnings=[_OTHER_ZLIB])
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ class _Lock:
 
 
 def _targets(manifest: Manifest, request: Request, file: str) -> list[Target]:
+    if manifest["runtime"]["type"] == "container":
+        raise PackageError(f"{file}: runtime.type: container is not supported yet")
     names = list(request.platforms or manifest["runtime"]["platforms"]) or _fitting(manifest, request.default_platforms)
     if not names:
         raise PackageError(
@@ -122,10 +132,10 @@ def _existing(request: Request, manifest: Manifest) -> Artifact | None:
         return None
     try:
         return artifacts.open(manifest["name"], manifest["version"])
-    except ArtifactError:
+    except ArtifactError as error:
         if request.overwrite:
             return None
-        raise
+        raise ArtifactError(f"{error} (overwrite=true packages it anew)") from error
 
 
 def _whole(image: Image) -> bool:

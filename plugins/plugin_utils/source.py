@@ -13,7 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .manifest import Manifest, canonical
@@ -53,7 +53,7 @@ _MAX_FILE = 2 << 30
 
 def directory(manifest: Manifest, file: str) -> Path:
     """The directory of a manifest whose source is one."""
-    path = Path(os.path.dirname(os.path.abspath(file))) / manifest["source"]
+    path = Path(os.path.dirname(os.path.abspath(file)), manifest["source"])
     if not path.is_dir():
         raise PackageError(f"{file}: source: {manifest['source']!r} is not a directory")
     return path
@@ -86,8 +86,7 @@ def _ignore_lines(root: Path) -> Iterator[str]:
             yield line
 
 
-def _walk(root: Path, below: str, ignored: object) -> Iterator[tuple[str, Entry]]:
-    assert callable(ignored)
+def _walk(root: Path, below: str, ignored: Callable[[str], bool]) -> Iterator[tuple[str, Entry]]:
     for item in sorted(os.scandir(root / below), key=lambda found: found.name):
         path = f"{below}/{item.name}" if below else item.name
         if ignored(path):

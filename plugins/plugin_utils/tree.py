@@ -67,11 +67,19 @@ def path_problem(path: str, link: str | None = None) -> str:
         return "holds control characters or bytes that are not UTF-8"
     if parts[0] == ".agentfactory":
         return "is where agentfactory keeps its own"
-    if link is not None:
-        end = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
-        if not link or link.startswith("/") or end.split("/")[0] == "..":
-            return f"is a link out of the artifact, to {link!r}"
+    if link is not None and _leaves(path, link):
+        return f"is a link out of the artifact, to {link!r}"
     return ""
+
+
+def _leaves(path: str, link: str) -> bool:
+    """Whether a link's target is not surely in the tree. `..` is allowed at its start only: after a name it would go up
+    from wherever that name, which may be a link itself, leads to."""
+    parts = link.split("/")
+    ups = 0
+    while ups < len(parts) and parts[ups] == "..":
+        ups += 1
+    return not link or link.startswith("/") or ".." in parts[ups:] or ups > path.count("/")
 
 
 def list_problem(files: Iterable[FileEntry]) -> str:

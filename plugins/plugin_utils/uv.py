@@ -56,6 +56,7 @@ def run(arguments: Sequence[str], *, doing: str, cwd: Path | None = None, more: 
         errors="replace",
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        check=False,
     )
     if done.returncode:
         said = "\n".join(line for line in done.stderr.splitlines()[-_SHOWN_LINES:] if line.strip())
@@ -101,7 +102,6 @@ def install(
     lock: Path, target: Target, environment: Path, *, wheels_only: bool, constraints: Path | None = None
 ) -> None:
     """Install what a lock names, for a target, into a fresh virtual environment of this Python."""
-    assert target.python
     make_environment(environment)
     arguments = [
         "pip",
@@ -111,7 +111,7 @@ def install(
         "--python-platform",
         target.uv_platform(),
         "--python-version",
-        target.python,
+        target.python or "",
         "--require-hashes",
         "--no-deps",
         "--quiet",
@@ -127,7 +127,6 @@ def install(
 
 def install_wheel(wheel: Path, target: Target, environment: Path) -> None:
     """Install one wheel that was built here, without its dependencies."""
-    assert target.python
     make_environment(environment)
     run(
         [
@@ -138,7 +137,7 @@ def install_wheel(wheel: Path, target: Target, environment: Path) -> None:
             "--python-platform",
             target.uv_platform(),
             "--python-version",
-            target.python,
+            target.python or "",
             "--no-deps",
             "--quiet",
             str(wheel),
@@ -154,7 +153,7 @@ def make_environment(path: Path) -> None:
 
 def build_wheel(source: Path, out: Path, *, constraints: Path | None, version: str) -> Path:
     """Build a directory's wheel, which must be pure: a compiled one would be the controller's."""
-    arguments = ["build", "--wheel", "--quiet", "--out-dir", str(out), str(source)]
+    arguments = ["build", "--wheel", "--out-dir", str(out), str(source)]
     if constraints:
         arguments += ["--build-constraints", str(constraints), "--require-hashes"]
     # the copy that is built has no version control in it that could be asked
