@@ -23,36 +23,41 @@ def paths(pid: int) -> "dict[str, str]":
     return found
 
 
-def _first_number(candidates: "list[Path]") -> Optional[int]:
+def _own(groups: "dict[str, str]", controller: str) -> Optional[str]:
+    """The unit's own group of a controller; None where the process is only in a group of others (a container's, say)."""
+    path = groups.get(controller, "")
+    return path.lstrip("/") if path.endswith(".service") else None
+
+
+def _read(candidates: "list[Path]") -> Optional[str]:
     for path in candidates:
         try:
-            return int(path.read_text())
-        except (OSError, ValueError):
+            return path.read_text()
+        except OSError:
             continue
     return None
 
 
 def cpu_seconds(pid: int) -> Optional[float]:
-    """CPU time that the unit of `pid` has used, in seconds; None where the kernel does not say."""
+    """CPU time that the unit of `pid` has used since it started, in seconds; None where the kernel does not say."""
     groups = paths(pid)
-    nanoseconds = None
-    if "cpuacct" in groups:
-        usage = groups["cpuacct"].lstrip("/") + "/cpuacct.usage"
-        nanoseconds = _first_number([ROOT / "cpuacct" / usage, ROOT / "cpu,cpuacct" / usage])
-    if nanoseconds is not None:
-        return nanoseconds / 1e9
-    try:
-        text = (ROOT / groups.get("", "").lstrip("/") / "cpu.stat").read_text()
-        fields = dict(line.split() for line in text.splitlines())
-        return int(fields["usage_usec"]) / 1e6
-    except (OSError, KeyError, ValueError):
-        return None
+    unified, v1 = _own(groups, ""), _own(groups, "cpuacct")
+    if unified:
+        text = _read([ROOT / unified / "cpu.stat", ROOT / "unified" / unified / "cpu.stat"])
+        fields = dict(line.split() for line in (text or "").splitlines())
+        if "usage_usec" in fields:
+            return int(fields["usage_usec"]) / 1e6
+    if v1:
+        text = _read([ROOT / "cpuacct" / v1 / "cpuacct.usage", ROOT / "cpu,cpuacct" / v1 / "cpuacct.usage"])
+        return int(text) / 1e9 if text else None
+    return None
 
 
 def memory_bytes(pid: int) -> Optional[int]:
     """Memory that the unit of `pid` is charged for, in bytes; None where the kernel does not say."""
     groups = paths(pid)
-    return _first_number(
-        [ROOT / groups.get("", "").lstrip("/") / "memory.current",
-         ROOT / "memory" / groups.get("memory", "").lstrip("/") / "memory.usage_in_bytes"]
-    )  # fmt: skip
+    unified, v1 = _own(groups, ""), _own(groups, "memory")
+    text = _read([ROOT / unified / "memory.current"]) if unified else None
+    if text is None and v1:
+        text = _read([ROOT / "memory" / v1 / "memory.usage_in_bytes"])
+    return int(text) if text else None

@@ -85,10 +85,8 @@ def _processes_of(uid: int) -> "list[str]":
 
 
 def remove_factory(layout: Layout, *, purge: bool) -> None:
-    """After the last instance: the store, the trees, the library; with `purge` also key and history."""
+    """After the last instance: store, trees and library; with `purge` also key and history."""
     if not instances(layout):
-        for path in (layout.store, layout.trees, layout.agents):
-            remove_path(path)
+        remove_path(layout.opt)
         if purge:
             remove_path(layout.state)
-            remove_path(layout.opt)

@@ -27,7 +27,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     content = f"{row['content'][:12]} " if row.get("content") else ""
     return [
         row["host"], row["agent_id"], row["release"] or "-", content + ("drifted" if row["drift"] else "as declared"),
-        row["state"], "healthy" if row["healthy"] else "NOT HEALTHY", _duration(row["uptime_seconds"]),
+        row["state"], _health(row), _duration(row["uptime_seconds"]),
         "-" if row["restarts"] is None else str(row["restarts"]), _share(row["cpu_seconds"], row["uptime_seconds"]),
         _size(row["memory_bytes"]),
     ]  # fmt: skip
@@ -40,10 +40,16 @@ def table(found: Iterable[Mapping[str, Any]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     for row in listed:
-        reasons = list(row["drift"]) + ([] if row.get("healthy", True) else [row["health"]])
+        reasons = list(row["drift"]) + ([row["health"]] if "agent_id" in row and _health(row) == "NOT HEALTHY" else [])
         if reasons and "agent_id" in row:
             text.append(f"{row['host']} {row['agent_id']}: {'; '.join(reasons)}")
     return "\n".join(text)
+
+
+def _health(row: Mapping[str, Any]) -> str:
+    if row["healthy"]:
+        return "healthy"
+    return "-" if row["state"] in ("stopped", "missing", "not activated") else "NOT HEALTHY"
 
 
 def _duration(seconds: float | None) -> str:
