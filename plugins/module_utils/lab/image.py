@@ -118,8 +118,8 @@ def build(release: str, packages: list[str], mirror: str) -> None:
         recipe, listed, archive = (os.path.join(work, part) for part in ("recipe", "sources.list", "root.tar"))
         with open(recipe, "w", encoding="utf-8") as stream:
             stream.write(RECIPE)
-        os.chmod(recipe, 0o755)  # noqa: S103
-        os.chmod(work, 0o755)  # noqa: S103
+        os.chmod(recipe, 0o755)
+        os.chmod(work, 0o755)
         lines = mirror_sources(release, mirror) if mirror else machine_sources(release)
         with open(listed, "w", encoding="utf-8") as stream:
             stream.write("".join(line + "\n" for line in lines))
