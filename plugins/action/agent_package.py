@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec_agent_package import ARGUMENT_SPEC
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PACKAGE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import ArtifactError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.manifest import ManifestError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.package import Request, package
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _spec, options = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        _spec, options = self.validate_argument_spec(argument_spec=AGENT_PACKAGE)
         try:
             done = package(
                 Request(

@@ -1,12 +1,20 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of the modules that work on a host, once, as data; a test keeps the documentation equal to them."""
+"""The options of the modules whose work is done on the controller, once, as data; a test keeps the documentation equal."""
 
 from typing import Any
 
 ONLY: dict[str, Any] = {"type": "list", "elements": "str"}
 
+AGENT_PACKAGE: dict[str, Any] = {
+    "source": {"type": "path", "required": True},
+    "artifacts": {"type": "path", "required": True},
+    "platforms": {"type": "list", "elements": "str"},
+    "default_platforms": {"type": "list", "elements": "str"},
+    "overwrite": {"type": "bool", "default": False},
+    "upgrade_lock": {"type": "bool", "default": False},
+}
 AGENT_RELEASE: dict[str, Any] = {
     "state": {"type": "str", "choices": ["distributed", "installed", "configured", "absent"], "default": "configured"},
     "release": {"type": "str"},

@@ -61,8 +61,10 @@ def has_action(path: Path) -> bool:
 @modules
 def test_module_documentation_equals_argument_spec(path: Path) -> None:
     doc, _examples, _returns = docstrings(path)
-    where = f"plugin_utils.argspec_{path.stem}" if has_action(path) else f"modules.{path.stem}"
-    spec = importlib.import_module(f"{COLLECTION}.plugins.{where}").ARGUMENT_SPEC
+    if has_action(path):
+        spec = getattr(importlib.import_module(f"{COLLECTION}.plugins.plugin_utils.argspec"), path.stem.upper())
+    else:
+        spec = importlib.import_module(f"{COLLECTION}.plugins.modules.{path.stem}").ARGUMENT_SPEC
     assert normal(doc["options"], "suboptions") == normal(spec, "options")
 
 
