@@ -14,7 +14,8 @@ from typing import Any
 
 from . import _checks as c
 from . import config as _config
-from ._manifest_fields import ARCHITECTURES, MANIFEST, NAME, PLACEHOLDER, TARGET, VERSION, parse_size
+from ._manifest_fields import MANIFEST
+from ._manifest_values import ARCHITECTURES, NAME, PLACEHOLDER, TARGET, VERSION, parse_size
 
 __all__ = [
     "NAME",

@@ -13,6 +13,7 @@ from typing import Any
 from . import build, oci, source
 from . import tree as trees
 from .artifact import Artifact, ArtifactError, Artifacts, Image
+from .difference import before, difference
 from .manifest import Manifest, canonical, load, stored, target_problems
 from .target import Target
 from .tree import FileEntry, PackageError, Tree
@@ -194,12 +195,12 @@ def _finish(request: Request, manifest: Manifest, blobs: oci.Blobs, made: dict[s
     _settle(request, manifest, made)  # an error leaves not even a directory
     with oci.locked(layout):
         images = _settle(request, manifest, made)  # another run may have come first
-        before = _before(request, manifest) if request.diff else []
+        earlier = before(Artifacts(request.artifacts), manifest) if request.diff else []
         changed = lock.save(check=False)
         if images:
             oci.publish(layout, blobs, manifest["version"], oci.add_index(blobs, images))
     there = Artifacts(request.artifacts).open(manifest["name"], manifest["version"])
-    diff = _diff(manifest, before, next(iter(made.values())).files) if request.diff and images else {}
+    diff = difference(manifest, earlier, next(iter(made.values())).files) if request.diff and images else {}
     return _result(
         request, manifest, there, changed=changed or bool(images), built=len(made) if images else 0, diff=diff
     )
@@ -244,7 +245,11 @@ def _planned(
         there = Artifacts(request.artifacts).open(manifest["name"], manifest["version"])
         return _result(request, manifest, there, changed=changed, built=0)
     index = oci.add_index(blobs, images)
-    diff = _diff(manifest, _before(request, manifest), next(iter(made.values())).files) if request.diff else {}
+    diff = (
+        difference(manifest, before(Artifacts(request.artifacts), manifest), next(iter(made.values())).files)
+        if request.diff
+        else {}
+    )
     targets = [
         {key: image["annotations"][oci.ANNOTATION + key] for key in ("target", "tree", "content")} for image in images
     ]
@@ -297,32 +302,3 @@ def _reference(request: Request, manifest: Manifest) -> str:
 
 def _count(number: int) -> str:
     return f"{number} target{'' if number == 1 else 's'}"
-
-
-def _before(request: Request, manifest: Manifest) -> list[FileEntry]:
-    """The files of the same version, else of the newest other one."""
-    artifacts = Artifacts(request.artifacts)
-    versions = artifacts.versions(manifest["name"])
-    if not versions:
-        return []
-    chosen = manifest["version"] if manifest["version"] in versions else max(versions, key=_natural)
-    try:
-        return artifacts.open(manifest["name"], chosen).images[0].files()
-    except ArtifactError:
-        return []
-
-
-def _natural(version: str) -> list[tuple[int, str]]:
-    import re
-
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", version) if part]
-
-
-def _diff(manifest: Manifest, before: list[FileEntry], after: list[FileEntry]) -> dict[str, str]:
-    """The lists of files as Ansible's diff: one line a file."""
-    texts = [
-        "".join(f"{item.get('link') or item['sha256'][:12]} {item['path']}\n" for item in files)
-        for files in (before, after)
-    ]
-    name = f"{manifest['name']}: files"
-    return {"before_header": name, "after_header": name, "before": texts[0], "after": texts[1]}
