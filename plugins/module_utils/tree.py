@@ -10,7 +10,6 @@ the tree (absolute paths, ``..``, links out of it, paths below a link) or be any
 import compileall
 import hashlib
 import os
-import posixpath
 import sys
 from pathlib import Path
 from typing import Any, Optional
@@ -20,30 +19,40 @@ from .errors import HostError
 from .files import canonical, checkpoint, read_json, remove, staging_directory, write_json
 from .layout import Layout
 
-Entry = "dict[str, Any]"
-MADE_HERE = ("pyvenv.cfg", "bin/python", "bin/python3", "lib")
-
 
 def check_entries(entries: "list[dict[str, Any]]") -> None:
     """Refuse a file list that could write or point outside its tree. Raises HostError naming the path."""
-    links = {e["path"] for e in entries if "link" in e}
+    leaves = {e["path"] for e in entries if isinstance(e.get("path"), str)}
     seen = set()
     for entry in entries:
-        path = entry["path"]
-        parts = path.split("/")
-        if not path or path.startswith("/") or {"", ".", ".."} & set(parts) or "\0" in path:
+        path = entry.get("path")
+        parts = path.split("/") if isinstance(path, str) else []
+        if not isinstance(path, str) or {"", ".", ".."} & set(parts) or "\0" in path:
             raise HostError("unsafe path in the artifact: %r" % path)
         if path in seen:
             raise HostError("path twice in the artifact: %r" % path)
         seen.add(path)
-        if any("/".join(parts[:n]) in links for n in range(1, len(parts))):
-            raise HostError("path below a link in the artifact: %r" % path)
+        if any("/".join(parts[:n]) in leaves for n in range(1, len(parts))):
+            raise HostError("path below a file or a link in the artifact: %r" % path)
         if "link" in entry:
-            end = posixpath.normpath(posixpath.join(posixpath.dirname(path), entry["link"]))
-            if entry["link"].startswith("/") or end == ".." or end.startswith("../"):
+            if _leaves(path, entry["link"]):
                 raise HostError("link out of the artifact: %r -> %r" % (path, entry["link"]))
-        elif entry.get("mode") not in ("644", "755") or not _is_sha256(entry.get("sha256")):
+        elif entry.get("mode") not in ("644", "755") or not _is_sha256(entry.get("sha256")) or not _is_size(entry.get("size")):
             raise HostError("not a plain file in the artifact: %r" % path)
+
+
+def _leaves(path: str, link: Any) -> bool:
+    """Whether a link may lead out of its tree. ``..`` is good at its start only: after a name, which may itself be a link,
+    it goes up from wherever that leads."""
+    if not isinstance(link, str) or not link or link.startswith("/") or "\0" in link:
+        return True
+    parts = link.split("/")
+    ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+    return ups > path.count("/") or ".." in parts[ups:]
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
 
 
 def _is_sha256(value: Any) -> bool:
@@ -67,6 +76,8 @@ def install(layout: Layout, tree: str, entries: "list[dict[str, Any]]", *, pytho
     check_entries(entries)
     if digest(entries) != tree:
         raise HostError("the file list does not belong to tree %s" % tree)
+    if python:
+        _check_made_here(entries)
     with staging_directory(layout.trees / tree) as new:
         for entry in entries:
             _place(layout, new, entry)
@@ -91,6 +102,15 @@ def _place(layout: Layout, new: Path, entry: "dict[str, Any]") -> None:
         remove(blob)
         raise HostError("%s was damaged in the store and has been removed; run again to fetch it anew" % entry["path"])
     os.link(blob, path)
+
+
+def _check_made_here(entries: "list[dict[str, Any]]") -> None:
+    """Refuse what would stand where the virtual environment is made, or be a link that this would be written through."""
+    library = "lib/python%d.%d" % sys.version_info[:2]
+    reserved = {"pyvenv.cfg", "bin", "bin/python", "bin/python3", "lib", library, "site-packages"}
+    for entry in entries:
+        if entry["path"] in reserved or entry["path"].startswith(library + "/"):
+            raise HostError("%r is made on the host and cannot be in the artifact" % entry["path"])
 
 
 def _make_virtual_environment(new: Path, final: Path) -> None:
@@ -159,7 +179,7 @@ def intact(layout: Layout, tree: str) -> bool:
 def verify(layout: Layout, tree: str) -> Optional[str]:
     """Hash every distributed file. Returns what is wrong, or None."""
     seal = read_json(seal_path(layout, tree))
-    if seal is None or not intact(layout, tree):
+    if seal is None or digest(seal["entries"]) != tree or not intact(layout, tree):
         return "the tree %s was changed after it was installed" % tree[:12]
     for entry in seal["entries"]:
         if "sha256" in entry and store.hash_file(layout.trees / tree / entry["path"]) != entry["sha256"]:
