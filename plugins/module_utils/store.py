@@ -61,7 +61,10 @@ class _Inflater:
                 source = self._zlib.unconsumed_tail or self._stream.read(1 << 16)
                 if not source:
                     raise HostError("the transfer ended early: %d bytes are missing; nothing was changed" % size)
-                self._ready = self._zlib.decompress(source, CHUNK)
+                try:
+                    self._ready = self._zlib.decompress(source, CHUNK)
+                except zlib.error as error:
+                    raise HostError("the transfer arrived damaged (%s); nothing was changed" % error) from None
             piece, self._ready = self._ready[:size], self._ready[size:]
             size -= len(piece)
             yield piece
@@ -85,7 +88,6 @@ def receive(store: Path, entries: "Iterable[dict[str, Any]]", blobs: "list[list[
         for sha256, size in blobs:
             for position, mode in enumerate(sorted(modes.get(sha256, {"644"}))):
                 temporary = store / (".new-%d-%s-%s" % (os.getpid(), sha256, mode))
-                received.append((temporary, blob_path(store, {"sha256": sha256, "mode": mode})))
                 if position == 0:
                     first = temporary
                     _write_verified(temporary, source.pieces(size), sha256)
@@ -93,28 +95,30 @@ def receive(store: Path, entries: "Iterable[dict[str, Any]]", blobs: "list[list[
                 else:
                     temporary.write_bytes(first.read_bytes())
                 os.chmod(temporary, 0o555 if mode == "755" else 0o444)
+                received.append((temporary, blob_path(store, {"sha256": sha256, "mode": mode})))
+    finally:
+        # Also when the rest did not come: then the next transfer has less to bring.
         if received:
             checkpoint("store.received")
             flush_filesystem(store)
         for temporary, final in received:
             os.replace(temporary, final)
         checkpoint("store.named")
-    finally:
-        for temporary, _final in received:
-            if temporary.exists():
-                temporary.unlink()
     return total
 
 
 def _write_verified(path: Path, pieces: Iterator[bytes], sha256: str) -> None:
     digest = hashlib.sha256()
-    with open(path, "wb") as stream:
-        os.utime(stream.fileno(), (0, 0))
-        for piece in pieces:
-            digest.update(piece)
-            stream.write(piece)
-    if digest.hexdigest() != sha256:
-        raise HostError("a file arrived damaged: expected sha256 %s, got %s" % (sha256, digest.hexdigest()))
+    try:
+        with open(path, "wb") as stream:
+            for piece in pieces:
+                digest.update(piece)
+                stream.write(piece)
+        if digest.hexdigest() != sha256:
+            raise HostError("a file arrived damaged: expected sha256 %s, got %s" % (sha256, digest.hexdigest()))
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def collect_garbage(store: Path) -> int:
