@@ -83,10 +83,10 @@ def python_satisfies(specifiers: str, python: "tuple[int, ...]") -> bool:
     """Whether an interpreter's version meets a PEP 440 set such as ``>=3.9,<4``; ``==3.11.*`` is understood too."""
     for clause in filter(None, (c.strip() for c in specifiers.split(","))):
         match = re.fullmatch(r"(>=|<=|==|!=|>|<|~=)\s*(\d+(?:\.\d+)*)(\.\*)?", clause)
-        if not match:
+        wanted = version(match[2]) if match else ()
+        if not match or (match[3] and match[1] not in ("==", "!=")) or (match[1] == "~=" and len(wanted) < 2):
             raise HostError("runtime.python: %r is not a version specifier" % clause)
-        wanted = version(match[2])
-        width = len(wanted) if match[3] or match[1] in ("==", "!=", "<=", ">", "~=") else max(len(wanted), len(python))
+        width = len(wanted) if match[3] else max(len(wanted), len(python))
         have = tuple(python[:width]) + (0,) * (width - len(python))
         upper = match[1] == "~=" and tuple(python[: len(wanted) - 1]) != wanted[:-1]
         wanted = wanted + (0,) * (width - len(wanted))
