@@ -102,7 +102,12 @@ class InventoryModule(BaseInventoryPlugin):
         try:
             hosts = self._sources(data.get("inventory"), path, label)
             fleet = _fleet.load(
-                data, path=path, text=_source_text(loader, path), select=_selector(hosts), catalog=Catalog, label=label,
+                data,
+                path=path,
+                text=_source_text(loader, path),
+                select=_selector(hosts),
+                catalog=Catalog,
+                label=label,
             )
             self._check_groups(hosts, fleet, label)
             _copy(hosts, inventory)
@@ -152,8 +157,10 @@ class InventoryModule(BaseInventoryPlugin):
         wanted |= {_fleet.group_of(name): (f"agents.{name}.hosts", set(there)) for name, there in fleet.hosts.items()}
         problems = [
             f"{label}: {key}: the inventory has a group {group} with a host that is not in it here: {host.name}"
-            for group, (key, there) in wanted.items() if group in hosts.groups
-            for host in hosts.groups[group].get_hosts() if host.name not in there
+            for group, (key, there) in wanted.items()
+            if group in hosts.groups
+            for host in hosts.groups[group].get_hosts()
+            if host.name not in there
         ]
         for groups in (self.inventory.groups, hosts.groups):
             other = groups[GROUP].vars.get("agentfactory_fleet") if GROUP in groups else None

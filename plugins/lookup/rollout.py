@@ -36,7 +36,8 @@ EXAMPLES = r"""
   serial: "{{ lookup('agentfactory.core.rollout', 'batches') }}"
   ignore_unreachable: true
   tasks:
-    - agentfactory.core.agent_service:
+    - name: Activate
+      agentfactory.core.agent_service:
         state: started
 """
 
@@ -94,12 +95,14 @@ def _stage(variables: dict[str, Any]) -> str:
             raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
     limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
     run.begin()
-    Ledger.current().append({
-        "phase": "begin",
-        "hosts": [host for host in groups[GROUP] if host in limited],
-        "check": bool(variables.get("ansible_check_mode", False)),
-        "confirm_removals": _number(variables, "confirm_removals"),
-    })
+    Ledger.current().append(
+        {
+            "phase": "begin",
+            "hosts": [host for host in groups[GROUP] if host in limited],
+            "check": bool(variables.get("ansible_check_mode", False)),
+            "confirm_removals": _number(variables, "confirm_removals"),
+        }
+    )
     return GROUP
 
 
@@ -110,7 +113,8 @@ def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:
         return []
     sources, chosen = fleet.get("agentfactory_sources", {}), _chosen(variables)
     wanted = {
-        name: version for name, version in fleet.get("agentfactory_versions", {}).items()
+        name: version
+        for name, version in fleet.get("agentfactory_versions", {}).items()
         if version and name in sources and (chosen is None or name in chosen)
     }
     if not wanted:
@@ -121,7 +125,8 @@ def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:
     try:
         return [
             {"name": str(name), "version": str(version), "source": str(sources[name])}
-            for name, version in wanted.items() if version not in artifacts.versions(name)
+            for name, version in wanted.items()
+            if version not in artifacts.versions(name)
         ]
     except ArtifactError as error:
         raise AnsibleError(str(error)) from error
@@ -171,8 +176,15 @@ def _verdict(_variables: dict[str, Any], host: str = "") -> str:
 
 
 _TERMS: dict[str, Callable[..., Any]] = {
-    "managed": _managed, "stage": _stage, "package": _package, "unpackaged": _unpackaged, "hosts": _hosts,
-    "batches": _batches, "undo": _undo, "failed": _failed, "verdict": _verdict,
+    "managed": _managed,
+    "stage": _stage,
+    "package": _package,
+    "unpackaged": _unpackaged,
+    "hosts": _hosts,
+    "batches": _batches,
+    "undo": _undo,
+    "failed": _failed,
+    "verdict": _verdict,
 }
 
 

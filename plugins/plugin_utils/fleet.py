@@ -86,7 +86,13 @@ def group_of(agent: str) -> str:
 
 
 def load(
-    data: object, *, path: str, text: str, select: Select, catalog: Callable[[str], Manifests], label: str = "",
+    data: object,
+    *,
+    path: str,
+    text: str,
+    select: Select,
+    catalog: Callable[[str], Manifests],
+    label: str = "",
 ) -> Fleet:
     """Check a parsed fleet.yml and spread it over the hosts.
 
@@ -142,7 +148,11 @@ def _hosts(pattern: str | list[str], key: str, select: Select, problems: Problem
 
 
 def _agent_hosts(
-    name: str, agent: Mapping[str, Any], managed: list[str], select: Select, problems: Problems,
+    name: str,
+    agent: Mapping[str, Any],
+    managed: list[str],
+    select: Select,
+    problems: Problems,
 ) -> list[str]:
     key = f"agents.{name}.hosts"
     if not agent["hosts"]:
@@ -166,7 +176,11 @@ def _check_complete(name: str, agent: Mapping[str, Any], problems: Problems) -> 
 
 
 def _manifest(
-    name: str, agent: Mapping[str, Any], manifests: Manifests, source: str | None, problems: Problems,
+    name: str,
+    agent: Mapping[str, Any],
+    manifests: Manifests,
+    source: str | None,
+    problems: Problems,
 ) -> Manifest | None:
     try:
         return manifests.find(name, agent["version"], source)
@@ -222,9 +236,7 @@ def _spread(fleet: Fleet, managed: list[str], secrets: Mapping[str, Any]) -> Non
     for host, agents in names.items():
         which = tuple(agents)
         if which not in shared:
-            given = {
-                name: secrets[name] for name in which if secrets[name] and fleet.agents[name]["state"] != "absent"
-            }
+            given = {name: secrets[name] for name in which if secrets[name] and fleet.agents[name]["state"] != "absent"}
             shared[which] = ([fleet.agents[name] for name in which], given)
         fleet.declared[host], fleet.secrets[host] = shared[which]
 

@@ -206,34 +206,47 @@ def _count(_value: Any, key: str, problems: c.Problems) -> None:
     problems.add(key, "is not supported yet: give instances, on each host of the pattern")
 
 
-_ROLLOUT = c.mapping({
-    "waves": c.Field(_waves, DEFAULT_ROLLOUT["waves"]),
-    "max_failures": c.Field(c.number(0, 1_000_000, whole=True), DEFAULT_ROLLOUT["max_failures"]),
-    "rollback": c.Field(c.choice(ROLLBACKS), DEFAULT_ROLLOUT["rollback"]),
-})
-_AGENT = c.mapping({
-    "version": c.Field(_version, ""),
-    "hosts": c.Field(_pattern, ""),
-    "instances": c.Field(_instances, ["0"]),
-    "config": c.Field(_config, {}),
-    "secrets": c.Field(_secrets, {}),
-    "ports": c.Field(c.table(_text(), c.number(1, 65535, whole=True)), {}),
-    "resources": c.Field(c.mapping({
-        "cpu": c.Field(c.optional(c.number(0.01, 4096, unit="cores")), _INHERIT),
-        "memory": c.Field(c.optional(_size), _INHERIT),
-        "tasks": c.Field(c.number(1, 1_000_000, whole=True), _INHERIT),
-    }), {}),
-    "state": c.Field(c.choice(STATES), "started"),
-    "rollout": c.Field(_ROLLOUT, DEFAULT_ROLLOUT),
-    "source": c.Field(_text(), ""),
-    "count": c.Field(_count, None),
-})
-FLEET = c.mapping({
-    "plugin": c.Field(_text()),
-    "inventory": c.Field(_pattern, []),
-    "environment": c.Field(_text(r"[a-z][a-z0-9_-]{0,38}", "must be a-z, 0-9, '_' and '-', beginning with a letter")),
-    "managed": c.Field(_pattern, "all"),
-    "artifacts": c.Field(_text()),
-    "max_removals": c.Field(c.number(0, 1_000_000, whole=True), 1),
-    "agents": c.Field(c.table(_text(NAME, "must match ^" + NAME + "$"), _AGENT), {}),
-})
+_ROLLOUT = c.mapping(
+    {
+        "waves": c.Field(_waves, DEFAULT_ROLLOUT["waves"]),
+        "max_failures": c.Field(c.number(0, 1_000_000, whole=True), DEFAULT_ROLLOUT["max_failures"]),
+        "rollback": c.Field(c.choice(ROLLBACKS), DEFAULT_ROLLOUT["rollback"]),
+    }
+)
+_AGENT = c.mapping(
+    {
+        "version": c.Field(_version, ""),
+        "hosts": c.Field(_pattern, ""),
+        "instances": c.Field(_instances, ["0"]),
+        "config": c.Field(_config, {}),
+        "secrets": c.Field(_secrets, {}),
+        "ports": c.Field(c.table(_text(), c.number(1, 65535, whole=True)), {}),
+        "resources": c.Field(
+            c.mapping(
+                {
+                    "cpu": c.Field(c.optional(c.number(0.01, 4096, unit="cores")), _INHERIT),
+                    "memory": c.Field(c.optional(_size), _INHERIT),
+                    "tasks": c.Field(c.number(1, 1_000_000, whole=True), _INHERIT),
+                }
+            ),
+            {},
+        ),
+        "state": c.Field(c.choice(STATES), "started"),
+        "rollout": c.Field(_ROLLOUT, DEFAULT_ROLLOUT),
+        "source": c.Field(_text(), ""),
+        "count": c.Field(_count, None),
+    }
+)
+FLEET = c.mapping(
+    {
+        "plugin": c.Field(_text()),
+        "inventory": c.Field(_pattern, []),
+        "environment": c.Field(
+            _text(r"[a-z][a-z0-9_-]{0,38}", "must be a-z, 0-9, '_' and '-', beginning with a letter")
+        ),
+        "managed": c.Field(_pattern, "all"),
+        "artifacts": c.Field(_text()),
+        "max_removals": c.Field(c.number(0, 1_000_000, whole=True), 1),
+        "agents": c.Field(c.table(_text(NAME, "must match ^" + NAME + "$"), _AGENT), {}),
+    }
+)

@@ -17,9 +17,7 @@ class Claim(NamedTuple):
 
 def ports_of(bases: Mapping[str, int], instances: list[str]) -> dict[str, dict[str, int]]:
     """{instance: {name: number}}: the instance at position i listens on base + i."""
-    return {
-        instance: {name: base + index for name, base in bases.items()} for index, instance in enumerate(instances)
-    }
+    return {instance: {name: base + index for name, base in bases.items()} for index, instance in enumerate(instances)}
 
 
 def clashes(declared: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Claim, Claim]]:

@@ -9,8 +9,21 @@ from typing import Any, TypedDict
 
 from .fleet_fields import DEFAULT_ROLLOUT, ROLLBACKS, Rollout
 
-__all__ = ["DEFAULT_ROLLOUT", "Plan", "Rollout", "batches", "failed", "most_cautious", "plan", "resolve", "stopped",
-           "undo", "wave_line", "wave_of", "waves_of"]
+__all__ = [
+    "DEFAULT_ROLLOUT",
+    "Plan",
+    "Rollout",
+    "batches",
+    "failed",
+    "most_cautious",
+    "plan",
+    "resolve",
+    "stopped",
+    "undo",
+    "wave_line",
+    "wave_of",
+    "waves_of",
+]
 
 Records = Mapping[str, Mapping[str, Any]]
 """host -> its last record of one phase"""
@@ -113,7 +126,7 @@ def _spent(failures: int, allowed: int, where: str) -> str | None:
 def waves_of(planned: Plan) -> list[list[str]]:
     """The hosts of each wave."""
     hosts = iter(planned["hosts"])
-    return [[next(hosts) for _ in range(size)] for size in planned["batches"]]
+    return [[next(hosts) for _host in range(size)] for size in planned["batches"]]
 
 
 def wave_of(planned: Plan, host: str) -> int | None:

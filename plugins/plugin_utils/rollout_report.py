@@ -62,8 +62,10 @@ def summary(story: Story) -> str:
         return f"Nothing to do: {_hosts(unchanged)} as declared."
     check = bool(story.begin.get("check"))
     fleet = f"Fleet {story.plan['environment']}" if story.plan["environment"] else "Fleet"
-    lines = [f"{fleet}: {_hosts(everywhere)}, {unchanged} as declared, {len(story.plan['hosts'])} to change"
-             + (" (check mode: nothing is changed)" if check else "")]
+    lines = [
+        f"{fleet}: {_hosts(everywhere)}, {unchanged} as declared, {len(story.plan['hosts'])} to change"
+        + (" (check mode: nothing is changed)" if check else "")
+    ]
     lines += _changes(story, check=check)
     lines += _waves(story, check=check)
     if reason := story.reason():

@@ -37,7 +37,7 @@ def v1_controllers(mounts: str) -> tuple[str, ...]:
     """Mount points of the controllers that carry limits, from the text of ``/proc/self/mounts``; empty on cgroup v2."""
     found = []
     for line in mounts.splitlines():
-        _, path, kind, options = line.split(" ")[:4]
+        path, kind, options = line.split(" ")[1:4]
         if kind == "cgroup" and set(options.split(",")) & set(CONTROLLERS) and path not in found:
             found.append(path)
     return tuple(found)

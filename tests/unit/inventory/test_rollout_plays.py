@@ -20,22 +20,33 @@ artifacts: dist
 agents:
   toy: {version: "1", source: toy, hosts: all, rollout: {waves: [1, 50%]}}
 """
-HOSTS = "all: {hosts: {'h[1:6]': {}}, vars: {ansible_connection: local, ansible_python_interpreter: '%s'}}\n" % sys.executable
+HOSTS = (
+    "all: {hosts: {'h[1:6]': {}}, vars: {ansible_connection: local, ansible_python_interpreter: '%s'}}\n"
+    % sys.executable
+)
 MANIFEST = 'name: toy\nversion: "1"\ncommand: [toy]\nhealth: {notify: true}\n'
 LOOKUP = "lookup('agentfactory.core.rollout', '%s')"
 PLAYS = "".join(
-    f"- {{name: {name}, gather_facts: false, hosts: \"{{{{ {LOOKUP % term} }}}}\", {more}tasks: [{task}]}}\n"
+    f'- {{name: {name}, gather_facts: false, hosts: "{{{{ {LOOKUP % term} }}}}", {more}tasks: [{task}]}}\n'
     for name, term, more, task in (
         ("Package", "package", "", "{debug: {msg: packaged}, run_once: true}"),
         ("Stage", "stage", "", "{toy: {phase: stage}}"),
-        ("Activate", "hosts", f"serial: \"{{{{ {LOOKUP % 'batches'} }}}}\", ignore_unreachable: true, ",
-         "{toy: {phase: activate}}"),
+        (
+            "Activate",
+            "hosts",
+            f'serial: "{{{{ {LOOKUP % "batches"} }}}}", ignore_unreachable: true, ',
+            "{toy: {phase: activate}}",
+        ),
         ("Undo", "undo", "", "{toy: {phase: undo}}"),
-        ("Verdict", "failed", "",
-         "{fail: {msg: \"{{ lookup('agentfactory.core.rollout', 'verdict', inventory_hostname) }}\"}}"),
+        (
+            "Verdict",
+            "failed",
+            "",
+            "{fail: {msg: \"{{ lookup('agentfactory.core.rollout', 'verdict', inventory_hostname) }}\"}}",
+        ),
     )
 )
-ACTION = '''
+ACTION = """
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -61,43 +72,81 @@ class ActionModule(ActionBase):
             record.update(status=status, switched=status == "ok", messages=["no answer"] if status == "failed" else [])
         ledger.append(record)
         return {"changed": status == "ok"}
-'''
+"""
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name, text in {"fleet.yml": FLEET, "hosts.yml": HOSTS, "toy/agent.yml": MANIFEST, "play.yml": PLAYS,
-                       "action_plugins/toy.py": ACTION}.items():
+    for name, text in {
+        "fleet.yml": FLEET,
+        "hosts.yml": HOSTS,
+        "toy/agent.yml": MANIFEST,
+        "play.yml": PLAYS,
+        "action_plugins/toy.py": ACTION,
+    }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
 def _play(project: Path, *arguments: str) -> tuple[int, str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(project), "TMPDIR": str(project), "LC_ALL": "C.UTF-8",
-                   "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(project),
+        "TMPDIR": str(project),
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+    }
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "fleet.yml", "play.yml", *arguments]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, check=False, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "code", "seen", "unseen"), [
-    ([], 0, ["packaged", "Wave 1 of 3: h1", "Wave 2 of 3: h2 h3", "Wave 3 of 3: h4 h5 h6"], ["Stopped", "Failed"]),
-    (["--limit", "h5"], 0, ["Wave 1 of 1: h5"], ["h4"]),
-    (["--check"], 0, ["Would change toy: h1 h2 h3 h4 h5 h6"], ["Stopped"]),
-    (["-e", '{"stage": {"h1": "unchanged", "h2": "unchanged"}}', "--limit", "h1,h2"], 0, ["Nothing to do: 2 hosts"], ["Wave"]),
-    (["-e", '{"activate": {"h1": "failed"}}'], 2, ["Wave 1 of 3: FAILED: h1", "no answer"], ["Undone", "Wave 2 of 3: h2"]),
-    (["-e", '{"activate": {"h3": "failed"}}'], 2, ["Wave 2 of 3: ok: h2; FAILED: h3", "Undone (rollback: fleet): h1 h2"],
-     ["Wave 3 of 3: h4"]),
-    (["-e", '{"activate": {"h2": "cut", "h3": "cut"}}'], 2, ["UNREACHABLE: h2 h3", "Undone (rollback: fleet): h1"],
-     ["Wave 3 of 3: h4"]),
-    (["-e", '{"stage": {"h3": "cut"}}'], 4, ["Stopped: 1 host failed while staging", "Failed: h3"], ["Wave 1 of"]),
-    (["-e", '{"stage": {"h3": "failed"}}'], 2, ["Stopped: 1 host failed while staging", "Failed: h3"], ["Wave 1 of"]),
-    (["-e", '{"removals": {"h3": ["a", "b"]}}'], 2, ["-e confirm_removals=2"], ["Wave 1 of"]),
-    (["-e", '{"removals": {"h3": ["a", "b"]}}', "-e", "confirm_removals=2"], 0, ["Removes a: h3"], ["Stopped"]),
-    (["-e", "agents=toy,tony"], 4, ["agents=tony: the fleet has no such agent"], ["Wave"]),
-    (["--list-hosts"], 0, ["h6"], ["Fleet lab"]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "seen", "unseen"),
+    [
+        ([], 0, ["packaged", "Wave 1 of 3: h1", "Wave 2 of 3: h2 h3", "Wave 3 of 3: h4 h5 h6"], ["Stopped", "Failed"]),
+        (["--limit", "h5"], 0, ["Wave 1 of 1: h5"], ["h4"]),
+        (["--check"], 0, ["Would change toy: h1 h2 h3 h4 h5 h6"], ["Stopped"]),
+        (
+            ["-e", '{"stage": {"h1": "unchanged", "h2": "unchanged"}}', "--limit", "h1,h2"],
+            0,
+            ["Nothing to do: 2 hosts"],
+            ["Wave"],
+        ),
+        (
+            ["-e", '{"activate": {"h1": "failed"}}'],
+            2,
+            ["Wave 1 of 3: FAILED: h1", "no answer"],
+            ["Undone", "Wave 2 of 3: h2"],
+        ),
+        (
+            ["-e", '{"activate": {"h3": "failed"}}'],
+            2,
+            ["Wave 2 of 3: ok: h2; FAILED: h3", "Undone (rollback: fleet): h1 h2"],
+            ["Wave 3 of 3: h4"],
+        ),
+        (
+            ["-e", '{"activate": {"h2": "cut", "h3": "cut"}}'],
+            2,
+            ["UNREACHABLE: h2 h3", "Undone (rollback: fleet): h1"],
+            ["Wave 3 of 3: h4"],
+        ),
+        (["-e", '{"stage": {"h3": "cut"}}'], 4, ["Stopped: 1 host failed while staging", "Failed: h3"], ["Wave 1 of"]),
+        (
+            ["-e", '{"stage": {"h3": "failed"}}'],
+            2,
+            ["Stopped: 1 host failed while staging", "Failed: h3"],
+            ["Wave 1 of"],
+        ),
+        (["-e", '{"removals": {"h3": ["a", "b"]}}'], 2, ["-e confirm_removals=2"], ["Wave 1 of"]),
+        (["-e", '{"removals": {"h3": ["a", "b"]}}', "-e", "confirm_removals=2"], 0, ["Removes a: h3"], ["Stopped"]),
+        (["-e", "agents=toy,tony"], 4, ["agents=tony: the fleet has no such agent"], ["Wave"]),
+        (["--list-hosts"], 0, ["h6"], ["Fleet lab"]),
+    ],
+)
 def test_rollouts(project: Path, arguments: list[str], code: int, seen: list[str], unseen: list[str]) -> None:
     found, text = _play(project, *arguments)
     assert found == code, text
@@ -113,10 +162,12 @@ def test_a_run_within_a_run_has_its_own_ledger(project: Path) -> None:
     (project / "outer.yml").write_text(path.read_text() + task)
     path.rename(project / "inner.yml")
     (project / "outer.yml").rename(path)
-    path.write_text(path.read_text().replace(
-        "ansible-playbook -i fleet.yml play.yml",
-        f"{Path(sys.executable).parent}/ansible-playbook -i {project}/fleet.yml {project}/inner.yml",
-    ))
+    path.write_text(
+        path.read_text().replace(
+            "ansible-playbook -i fleet.yml play.yml",
+            f"{Path(sys.executable).parent}/ansible-playbook -i {project}/fleet.yml {project}/inner.yml",
+        )
+    )
     code, text = _play(project)
     assert code == 0, text
     assert len(list((project / f"agentfactory-{os.getuid()}/runs").glob("*.jsonl"))) == 2

@@ -22,8 +22,16 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ledger.Ledger:
 
 def _stage(book: ledger.Ledger, host: str, status: str = "pending", **more: object) -> None:
     waves = {"waves": [1, "100%"], "max_failures": 0, "rollback": "fleet"}
-    book.append({"phase": "stage", "host": host, "status": status, "agents": ["x"] if status == "pending" else [],
-                 "rollouts": {"x": waves}, **more})  # type: ignore[misc]
+    book.append(
+        {
+            "phase": "stage",
+            "host": host,
+            "status": status,
+            "agents": ["x"] if status == "pending" else [],
+            "rollouts": {"x": waves},
+            **more,
+        }
+    )  # type: ignore[misc]
 
 
 def test_places_are_private(book: ledger.Ledger, tmp_path: Path) -> None:
@@ -109,7 +117,9 @@ def test_summary_tells_the_run(book: ledger.Ledger) -> None:
     book.make_plan(environment="lab")
     book.append({"phase": "activate", "host": "a", "status": "ok", "switched": True})
     assert book.stopped() is None
-    book.append({"phase": "activate", "host": "b", "status": "failed", "switched": False, "messages": ["x@0: http 500"]})
+    book.append(
+        {"phase": "activate", "host": "b", "status": "failed", "switched": False, "messages": ["x@0: http 500"]}
+    )
     assert book.stopped() == "1 host failed so far and max_failures is 0"
     book.append({"phase": "activate", "host": "c", "status": "skipped"})
     book.append({"phase": "undo", "host": "a", "status": "ok"})

@@ -15,18 +15,21 @@ FAST = {"waves": ["100%"], "max_failures": 3, "rollback": "none"}
 SLOW = {"waves": [1, "50%", "100%"], "max_failures": 0, "rollback": "wave"}
 
 
-@pytest.mark.parametrize(("waves", "count", "expected"), [
-    ([1, "25%", "100%"], 10, [1, 3, 10]),
-    ([1, "25%", "100%"], 1, [1]),
-    ([1, "25%", "100%"], 0, []),
-    ([1, "25%", "100%"], 2, [1, 2]),
-    (["10%"], 3, [1, 3]),
-    ([2, 5], 4, [2, 4]),
-    ([2, 5], 9, [2, 5, 9]),
-    ([5, "10%"], 20, [5, 20]),
-    (["1%"], 300, [3, 300]),
-    (["29%"], 100, [29, 100]),
-])
+@pytest.mark.parametrize(
+    ("waves", "count", "expected"),
+    [
+        ([1, "25%", "100%"], 10, [1, 3, 10]),
+        ([1, "25%", "100%"], 1, [1]),
+        ([1, "25%", "100%"], 0, []),
+        ([1, "25%", "100%"], 2, [1, 2]),
+        (["10%"], 3, [1, 3]),
+        ([2, 5], 4, [2, 4]),
+        ([2, 5], 9, [2, 5, 9]),
+        ([5, "10%"], 20, [5, 20]),
+        (["1%"], 300, [3, 300]),
+        (["29%"], 100, [29, 100]),
+    ],
+)
 def test_resolve(waves: list[int | str], count: int, expected: list[int]) -> None:
     assert rollout.resolve(waves, count) == expected
 
@@ -34,7 +37,9 @@ def test_resolve(waves: list[int | str], count: int, expected: list[int]) -> Non
 WAVES = st.lists(st.one_of(st.integers(1, 500), st.integers(1, 100).map(lambda n: f"{n}%")), min_size=1, max_size=6)
 ROLLOUTS = st.builds(
     lambda waves, failures, rollback: {"waves": waves, "max_failures": failures, "rollback": rollback},
-    WAVES, st.integers(0, 5), st.sampled_from(["fleet", "wave", "none"]),
+    WAVES,
+    st.integers(0, 5),
+    st.sampled_from(["fleet", "wave", "none"]),
 )
 
 
@@ -80,18 +85,25 @@ def test_plan_keeps_the_inventorys_order_and_leaves_out_what_does_not_change() -
     assert planned["reason"] is None
 
 
-@pytest.mark.parametrize(("staged", "begin", "reason"), [
-    ({"a": _staged(), "b": _staged("failed")}, {}, "1 host failed while staging and max_failures is 0"),
-    ({"a": _staged(), "b": _staged("unreachable")}, {}, "1 host failed"),
-    ({"a": _staged()}, {}, "1 host failed"),  # b wrote nothing
-    ({"a": _staged(rollouts={"x": FAST}), "b": _staged("failed")}, {}, None),
-    ({"a": _staged("unchanged"), "b": _staged("failed")}, {}, None),  # nothing to stop
-    ({"a": _staged(removals=2), "b": _staged()}, {"max_removals": 1}, "2 agents would be removed and max_removals is 1"),
-    ({"a": _staged(removals=1), "b": _staged(removals=1)}, {"max_removals": 1}, "confirm_removals=2"),
-    ({"a": _staged(removals=2), "b": _staged()}, {"max_removals": 1, "confirm_removals": 2}, None),
-    ({"a": _staged(removals=3), "b": _staged()}, {"max_removals": 1, "confirm_removals": 2}, "confirm_removals=3"),
-    ({"a": _staged(removals=1), "b": _staged()}, {"max_removals": 0}, "confirm_removals=1"),
-])
+@pytest.mark.parametrize(
+    ("staged", "begin", "reason"),
+    [
+        ({"a": _staged(), "b": _staged("failed")}, {}, "1 host failed while staging and max_failures is 0"),
+        ({"a": _staged(), "b": _staged("unreachable")}, {}, "1 host failed"),
+        ({"a": _staged()}, {}, "1 host failed"),  # b wrote nothing
+        ({"a": _staged(rollouts={"x": FAST}), "b": _staged("failed")}, {}, None),
+        ({"a": _staged("unchanged"), "b": _staged("failed")}, {}, None),  # nothing to stop
+        (
+            {"a": _staged(removals=2), "b": _staged()},
+            {"max_removals": 1},
+            "2 agents would be removed and max_removals is 1",
+        ),
+        ({"a": _staged(removals=1), "b": _staged(removals=1)}, {"max_removals": 1}, "confirm_removals=2"),
+        ({"a": _staged(removals=2), "b": _staged()}, {"max_removals": 1, "confirm_removals": 2}, None),
+        ({"a": _staged(removals=3), "b": _staged()}, {"max_removals": 1, "confirm_removals": 2}, "confirm_removals=3"),
+        ({"a": _staged(removals=1), "b": _staged()}, {"max_removals": 0}, "confirm_removals=1"),
+    ],
+)
 def test_plan_stops_before_it_starts(staged: dict[str, Any], begin: dict[str, Any], reason: str | None) -> None:
     found = _plan("a b", staged, **begin)["reason"]
     assert (found is None) if reason is None else (reason in (found or ""))
@@ -100,39 +112,51 @@ def test_plan_stops_before_it_starts(staged: dict[str, Any], begin: dict[str, An
 def _activated(text: str) -> dict[str, Any]:
     """`a+ b- c0 d?`: switched, failed, skipped, unreachable."""
     kinds = {"+": ("ok", True), "-": ("failed", False), "0": ("skipped", False), "?": ("unreachable", False)}
-    return {
-        word[:-1]: {"status": kinds[word[-1]][0], "switched": kinds[word[-1]][1]} for word in text.split()
-    }
+    return {word[:-1]: {"status": kinds[word[-1]][0], "switched": kinds[word[-1]][1]} for word in text.split()}
 
 
 def _rolling(rollback: str = "fleet", failures: int = 0, max_failures: int = 0) -> rollout.Plan:
     """Waves: a | b c | d e f."""
-    return {"phase": "plan", "environment": "", "hosts": list("abcdef"), "batches": [1, 2, 3], "silent": [],
-            "max_failures": max_failures, "rollback": rollback, "failures": failures, "reason": None}
+    return {
+        "phase": "plan",
+        "environment": "",
+        "hosts": list("abcdef"),
+        "batches": [1, 2, 3],
+        "silent": [],
+        "max_failures": max_failures,
+        "rollback": rollback,
+        "failures": failures,
+        "reason": None,
+    }
 
 
-@pytest.mark.parametrize(("plan", "activated", "expected"), [
-    (_rolling(), "", ""),
-    (_rolling(), "a+ b+ c+ d+ e+ f+", ""),
-    (_rolling(), "a-", ""),
-    (_rolling(), "a+ b+ c-", "a b"),
-    (_rolling(), "a+ b+ c?", "a b"),
-    (_rolling(), "a+ b+ d+", "a b d"),  # c wrote nothing
-    (_rolling("wave"), "a+ b+ c-", "b"),
-    (_rolling("wave"), "a+ b+ c+ d+ e- f+", "d f"),
-    (_rolling("none"), "a+ b+ c-", ""),
-    (_rolling(max_failures=1), "a+ b+ c-", ""),
-    (_rolling(max_failures=1), "a+ b- c+ d+ e- f+", "a c d f"),
-    (_rolling("wave", max_failures=1), "a+ b- c+ d+ e- f+", "d f"),
-    (_rolling(failures=1, max_failures=1), "a+ b+ c-", "a b"),
-])
+@pytest.mark.parametrize(
+    ("plan", "activated", "expected"),
+    [
+        (_rolling(), "", ""),
+        (_rolling(), "a+ b+ c+ d+ e+ f+", ""),
+        (_rolling(), "a-", ""),
+        (_rolling(), "a+ b+ c-", "a b"),
+        (_rolling(), "a+ b+ c?", "a b"),
+        (_rolling(), "a+ b+ d+", "a b d"),  # c wrote nothing
+        (_rolling("wave"), "a+ b+ c-", "b"),
+        (_rolling("wave"), "a+ b+ c+ d+ e- f+", "d f"),
+        (_rolling("none"), "a+ b+ c-", ""),
+        (_rolling(max_failures=1), "a+ b+ c-", ""),
+        (_rolling(max_failures=1), "a+ b- c+ d+ e- f+", "a c d f"),
+        (_rolling("wave", max_failures=1), "a+ b- c+ d+ e- f+", "d f"),
+        (_rolling(failures=1, max_failures=1), "a+ b+ c-", "a b"),
+    ],
+)
 def test_undo(plan: rollout.Plan, activated: str, expected: str) -> None:
     assert rollout.undo(plan, _activated(activated)) == expected.split()
 
 
 @given(st.sampled_from(["fleet", "wave", "none"]), st.integers(0, 3), st.lists(st.sampled_from("+-0?"), max_size=6))
 def test_undo_takes_back_only_what_was_switched_and_only_beyond_the_budget(
-    rollback: str, allowed: int, results: list[str],
+    rollback: str,
+    allowed: int,
+    results: list[str],
 ) -> None:
     plan = _rolling(rollback, max_failures=allowed)
     activated = _activated(" ".join(f"{host}{result}" for host, result in zip("abcdef", results, strict=False)))
@@ -144,10 +168,19 @@ def test_undo_takes_back_only_what_was_switched_and_only_beyond_the_budget(
         assert len({rollout.wave_of(plan, host) for host in undone}) <= 1
 
 
-@pytest.mark.parametrize(("activated", "host", "stopped"), [
-    ("a+", "b", False), ("a-", "b", True), ("a-", None, True), ("", "b", True), ("", None, False), ("", "a", False),
-    ("a+ b+", "c", False), ("a+ b+", "d", True),
-])
+@pytest.mark.parametrize(
+    ("activated", "host", "stopped"),
+    [
+        ("a+", "b", False),
+        ("a-", "b", True),
+        ("a-", None, True),
+        ("", "b", True),
+        ("", None, False),
+        ("", "a", False),
+        ("a+ b+", "c", False),
+        ("a+ b+", "d", True),
+    ],
+)
 def test_stopped(activated: str, host: str | None, stopped: bool) -> None:
     assert bool(rollout.stopped(_rolling(), _activated(activated), host)) is stopped
 

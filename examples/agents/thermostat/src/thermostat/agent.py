@@ -123,7 +123,7 @@ class Agent:
         self.metrics.heating.labels(room).set(int(heating))
 
     def _message(self, topic_name: str, payload: bytes) -> None:
-        room, _, name = topic_name[len(self.config.topic_prefix) + 1 :].partition("/")
+        room, _slash, name = topic_name[len(self.config.topic_prefix) + 1 :].partition("/")
         if room not in self.rooms:
             return
         if name == "temperature":
