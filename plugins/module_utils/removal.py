@@ -88,5 +88,6 @@ def remove_factory(layout: Layout, *, purge: bool) -> None:
     """After the last instance: store, trees and library; with `purge` also key and history."""
     if not instances(layout):
         remove_path(layout.opt)
+        remove_path(layout.run)
         if purge:
             remove_path(layout.state)
