@@ -107,17 +107,29 @@ class Image:
 
     def complete(self) -> bool:
         """Whether every blob of the image is there, by name and size."""
-        manifest = self._layout.json_blob(self.descriptor)
-        places = [(self._layout.blob_path(blob), blob["size"]) for blob in [manifest["config"], *manifest["layers"]]]
+        places = [(self._layout.blob_path(blob), blob["size"]) for blob in self._parts()]
         return all(path.is_file() and path.stat().st_size == size for path, size in places)
 
     def blobs(self) -> dict[str, int]:
         """Sizes of the image's blobs by digest."""
+        return {blob["digest"]: blob["size"] for blob in [self.descriptor, *self._parts()]}
+
+    def _parts(self) -> list[dict[str, Any]]:
+        """The descriptors of configuration and layers."""
         manifest = self._layout.json_blob(self.descriptor)
-        return {blob["digest"]: blob["size"] for blob in [self.descriptor, manifest["config"], *manifest["layers"]]}
+        try:
+            parts = [manifest["config"], *manifest["layers"]]
+            well_formed = len(parts) == 4 and all(
+                isinstance(part["digest"], str) and part["size"] >= 0 for part in parts
+            )
+        except (KeyError, TypeError):
+            well_formed = False
+        if not well_formed:
+            raise ArtifactError(f"{self._layout}: {self.target}: is not an image of configuration and three layers")
+        return parts
 
     def _layers(self) -> list[dict[str, Any]]:
-        return list(self._layout.json_blob(self.descriptor)["layers"])
+        return self._parts()[1:]
 
     def _meta(self, name: str) -> bytes:
         data = self._layout.blob(self._layers()[-1])
@@ -174,13 +186,22 @@ class Artifacts:
             raise ArtifactError(
                 f"no {name} {version} in {self.root}: there is {', '.join(sorted(index)) or 'no version'}"
             )
-        images = [_image(layout, entry) for entry in layout.json_blob(index[version])["manifests"]]
-        if not images:
-            raise ArtifactError(f"{layout}: {version} has no image")
+        images = [_image(layout, entry) for entry in _descriptors(layout, index[version])]
         manifest, _digest = images[0].manifest()
         if (manifest.get("name"), manifest.get("version")) != (name, version):
             raise ArtifactError(f"{layout}: {version} holds {manifest.get('name')} {manifest.get('version')}")
         return Artifact(name, version, str(index[version]["digest"]), manifest, images)
+
+
+def _descriptors(layout: "_Layout", found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The images of an index; or the one that a copy without the others leaves."""
+    blob = layout.json_blob(found)
+    entries = blob.get("manifests")
+    if "layers" in blob:
+        entries = [{**found, "annotations": blob.get("annotations")}]
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ArtifactError(f"{layout}: {found.get('digest')} has no image")
+    return entries
 
 
 def _image(layout: "_Layout", descriptor: dict[str, Any]) -> Image:

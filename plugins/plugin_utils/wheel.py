@@ -18,7 +18,8 @@ from .tree import Entry, PackageError, Tree
 
 SITE = "site-packages/"
 _DROPPED = ("REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
-_PYTHON_LINE = re.compile(rb"#![^\n]*\bpythonw?[0-9.]*(?=[\s])[^\n]*\n")
+# the second form is what installers write where the interpreter's path is long or has a space
+_PYTHON_LINE = re.compile(rb"#![^\n]*\bpythonw?[0-9.]*(?=\s)[^\n]*\n|#!/bin/sh\n'''exec' [^\n]*\bpython[^\n]*\n' '''\n")
 _TAG = re.compile(r"^Tag:\s*(\S+)-(\S+)-(\S+)\s*$", re.MULTILINE)
 _START = b"#!/bin/sh\n'''exec' \"${0%/*}/python\" \"$0\" \"$@\"\n' '''\n"
 _ENTRY = re.compile(r"([A-Za-z_][\w.]*)\s*:\s*([A-Za-z_][\w.]*)\s*(?:\[.*\])?")

@@ -209,6 +209,38 @@ def test_images_of_others_are_refused(tmp_path: Path) -> None:
         Artifacts(str(tmp_path)).open("demo", "2.0")
 
 
+@pytest.mark.parametrize(
+    "text", ["{}", '{"manifests": []}', '{"manifests": 5}', '{"manifests": [5]}', "[]", '{"manifests": [{}]}']
+)
+def test_a_version_that_is_no_index(tmp_path: Path, text: str) -> None:
+    blobs = oci.Blobs(tmp_path / "new")
+    oci.publish(tmp_path / "demo", blobs, "1.0", blobs.add(text.encode(), oci.INDEX_TYPE))
+    with pytest.raises(ArtifactError):
+        Artifacts(str(tmp_path)).open("demo", "1.0")
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"config": {}, "layers": []}', '{"config": 1, "layers": 5}', '{"layers": [1, 2, 3]}']
+)
+def test_an_image_that_is_none(tmp_path: Path, text: str) -> None:
+    blobs = oci.Blobs(tmp_path / "new")
+    notes = image(blobs)["annotations"]
+    descriptor = {**blobs.add(text.encode(), oci.MANIFEST_TYPE), "annotations": notes}
+    oci.publish(tmp_path / "demo", blobs, "1.0", oci.add_index(blobs, [descriptor]))
+    with pytest.raises(ArtifactError, match="is not an image of configuration and three layers"):
+        Artifacts(str(tmp_path)).open("demo", "1.0")
+
+
+def test_one_image_without_an_index(tmp_path: Path) -> None:
+    """As a copy of one platform leaves it."""
+    blobs = oci.Blobs(tmp_path / "new")
+    descriptor = {key: value for key, value in image(blobs).items() if key != "annotations"}
+    oci.publish(tmp_path / "demo", blobs, "1.0", descriptor)
+    found = Artifacts(str(tmp_path)).open("demo", "1.0")
+    assert [one.target for one in found.images] == [TARGET]
+    assert found.images[0].files() == file_list(TREE)
+
+
 def _killed(root: Path, after: int) -> None:
     """Publish, and be killed at the given rename."""
     left, rename = [after], os.replace

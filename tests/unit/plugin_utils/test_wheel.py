@@ -111,6 +111,7 @@ def test_bad_entry_points(tmp_path: Path, text: str) -> None:
             "Doc. __main__",
         ),
         ('#!python\n"""Two\nlines."""\nprint(__doc__)\n', "Two\nlines."),
+        ("#!/bin/sh\n'''exec' '/a long/path/python' \"$0\" \"$@\"\n' '''\nprint('long')\n", "long"),
         ("#!/bin/sh\necho shell\n", "shell"),
     ],
 )
