@@ -14,7 +14,9 @@ class ActionModule(AgentAction):
     SPEC = AGENT_INFO
 
     def work(self) -> dict[str, Any]:
-        request = self.request("info", gather=self.options["gather"], verify=self.options["verify"], declared=self._declared())
+        request = self.request(
+            "info", gather=self.options["gather"], verify=self.options["verify"], declared=self._declared()
+        )
         # Asking must leave nothing behind, so the host's library goes the way of a check.
         return {"changed": False, **self.remote().call(dict(request, check=True))}
 

@@ -28,7 +28,8 @@ class ActionModule(AgentAction):
         return {
             "changed": bool(answer["staging"]),
             "changes": lines,
-            "pending": as_lines(answer["activation"]) + [f"{agent_id}: remove (is not declared)" for agent_id in answer["removals"]],
+            "pending": as_lines(answer["activation"])
+            + [f"{agent_id}: remove (is not declared)" for agent_id in answer["removals"]],
             "releases": answer["releases"],
             "sent_bytes": answer.get("sent", 0),
             "received_bytes": answer.get("received", 0),

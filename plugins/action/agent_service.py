@@ -58,13 +58,17 @@ class ActionModule(AgentAction):
     def _activate(self, staged: dict[str, Any], wave: int | None, undo_siblings: bool) -> dict[str, Any]:
         service = Service(self)
         try:
-            result = service.run("started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False)
+            result = service.run(
+                "started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False
+            )
         except RemoteError as error:
             self.record("failed", switched=service.switched, wave=wave, messages=str(error).splitlines())
             self.tell(f"FAILED: {error}")
             return {"changed": service.switched, "failures": str(error).splitlines()}
         failures = result.get("failures", [])
-        self.record("failed" if failures else "ok", switched=service.switched, wave=wave, messages=failures or result["changes"])
+        self.record(
+            "failed" if failures else "ok", switched=service.switched, wave=wave, messages=failures or result["changes"]
+        )
         return result
 
     def _undo(self) -> dict[str, Any]:

@@ -43,7 +43,9 @@ class Started:
 class Activation:
     """The switch of one instance. `step` is its line of the intent file; `save` makes a phase durable."""
 
-    def __init__(self, instance: Instance, step: "dict[str, Any]", who: "dict[str, Any]", systemd: Systemd, save: Save) -> None:
+    def __init__(
+        self, instance: Instance, step: "dict[str, Any]", who: "dict[str, Any]", systemd: Systemd, save: Save
+    ) -> None:
         self.instance, self.step, self.who, self.systemd, self._save = instance, step, who, systemd, save
         self.name = str(step["to"])
         self.facts = release.read(instance, self.name)
@@ -162,7 +164,9 @@ class Activation:
                 return
             time.sleep(min(left, max(0.2, bake / 10)))
             if not self._look(started).healthy:
-                raise Failed(self.last.probe, "%s (%.1f s after it was healthy)" % (self.last.detail, time.monotonic() - since))
+                raise Failed(
+                    self.last.probe, "%s (%.1f s after it was healthy)" % (self.last.detail, time.monotonic() - since)
+                )
 
     def _prove(self, started: Started) -> None:
         """That what answers is this release, and all of it: process, unit, environment, listeners, credentials."""
@@ -182,7 +186,10 @@ class Activation:
             (state["InvocationID"] == started.invocation, "the unit was started again while it was observed"),
             (state["NRestarts"] == "0", "it was restarted %s times" % state["NRestarts"]),
             (state["SubState"] == "running", truth.describe(state)),
-            (instance.proof_file.read_bytes() == release.unit_text(instance, self.name), "the unit was changed meanwhile"),
+            (
+                instance.proof_file.read_bytes() == release.unit_text(instance, self.name),
+                "the unit was changed meanwhile",
+            ),
             (running == self.name, "the process that answers is release %s, not %s" % (running, self.name)),
             (not foreign, "; ".join(foreign)),
             (not empty, "credentials missing or empty: %s" % ", ".join(empty)),
@@ -234,9 +241,16 @@ class Activation:
             remove(instance.proof_file)
             self.systemd.reload()
             told = self._restore(before)
-        history.append(instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone")
+        history.append(
+            instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone"
+        )
         last = " | ".join(evidence["journal"][-2:])
-        message = "%s failed: %s%s; %s" % (self.name, evidence["summary"], " [its last lines: %s]" % last if last else "", told)
+        message = "%s failed: %s%s; %s" % (
+            self.name,
+            evidence["summary"],
+            " [its last lines: %s]" % last if last else "",
+            told,
+        )
         self.phase("done", result="failed", message=message)
 
     def _restore(self, before: Optional[str]) -> str:
@@ -253,7 +267,9 @@ class Activation:
         self.facts, started = release.read(self.instance, before), time.monotonic()
         timeout = self.facts["manifest"]["health"]["start_timeout"]
         try:
-            self._wait_until_healthy(self._start(timeout), started + timeout + self.facts["manifest"]["stop"]["timeout"])
+            self._wait_until_healthy(
+                self._start(timeout), started + timeout + self.facts["manifest"]["stop"]["timeout"]
+            )
         except (Failed, HostError) as failure:
             return "%s was started again but is not healthy either: %s" % (before, failure)
         state = self.systemd.show([unit])[unit]

@@ -90,7 +90,7 @@ class Walk:
             write_json(intent_path(self.layout), self.intent)
 
     def all(self) -> None:
-        agents: "dict[str, list[dict[str, Any]]]" = {}
+        agents: dict[str, list[dict[str, Any]]] = {}
         for step in self.intent["steps"]:
             agents.setdefault(step["agent"], []).append(step)
         threads = [threading.Thread(target=self.agent, args=(steps,)) for steps in agents.values()]
@@ -144,7 +144,9 @@ class Walk:
             if left:
                 raise HostError("still there after the removal: %s" % ", ".join(left))
             told = "is removed" + ("" if self.intent["purge"] else "; its state is kept")
-        history.append(self.layout, self.intent["who"], instance.id, step["action"], before=step["from"], after=None, result="ok")
+        history.append(
+            self.layout, self.intent["who"], instance.id, step["action"], before=step["from"], after=None, result="ok"
+        )
         self.save(step, phase="done", result="ok", message=told)
 
     def take_back(self, step: "dict[str, Any]") -> None:
@@ -153,7 +155,11 @@ class Walk:
         back["from"] = step["to"]
         back.pop("result")
         self.one(back)
-        told = "undone with its sibling: %s" % back["message"] if back["result"] == "ok" else "undo failed: %s" % back["message"]
+        told = (
+            "undone with its sibling: %s" % back["message"]
+            if back["result"] == "ok"
+            else "undo failed: %s" % back["message"]
+        )
         self.save(step, result="undone" if back["result"] == "ok" else "failed", message=told)
 
 

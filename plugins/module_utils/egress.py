@@ -65,7 +65,7 @@ def rules(instance: Instance, uid: int, outbound: "list[str]", ports: "dict[str,
 def _collapse(outbound: "list[str]", version: int) -> "list[str]":
     """The networks of one family without overlaps (nft refuses those in a set)."""
     networks = [ipaddress.ip_network(n, strict=False) for n in outbound]
-    chosen: "list[Any]" = [n for n in networks if n.version == version]
+    chosen: list[Any] = [n for n in networks if n.version == version]
     return [str(n) for n in ipaddress.collapse_addresses(chosen)]
 
 

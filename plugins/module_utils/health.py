@@ -53,7 +53,7 @@ def _address(text: str) -> str:
 
 def listeners(pid: Pid = "self") -> "list[Listener]":
     """Listening sockets in the network namespace of a process."""
-    found: "list[Listener]" = []
+    found: list[Listener] = []
     for name in ("tcp", "tcp6"):
         try:
             found += parse_listeners(Path("/proc/%s/net/%s" % (pid, name)).read_text())
@@ -64,7 +64,7 @@ def listeners(pid: Pid = "self") -> "list[Listener]":
 
 def _reachable(address: str) -> str:
     """Where to connect to reach a listener."""
-    address = address[7:] if address.startswith("::ffff:") else address
+    address = address.removeprefix("::ffff:")
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
 
 
@@ -111,7 +111,9 @@ def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "s
     return Seen(int(match[1]) == status, name, "status %s (wanted %d) %s" % (match[1].decode(), status, body[:300]))
 
 
-def command(argv: "list[str]", *, timeout: float, uid: int, gid: int, environment: "dict[str, str]", directory: str) -> Seen:
+def command(
+    argv: "list[str]", *, timeout: float, uid: int, gid: int, environment: "dict[str, str]", directory: str
+) -> Seen:
     """Run a probe command as the instance's user; healthy when it exits with 0 in time."""
     name = "command %s" % os.path.basename(argv[0])
     try:

@@ -45,7 +45,7 @@ def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]
 
 def before_run(layout: Layout, run: str) -> "dict[str, Optional[str]]":
     """For each agent id that `run` switched: the release it had before the run first touched it (None: none)."""
-    first: "dict[str, Optional[str]]" = {}
+    first: dict[str, Optional[str]] = {}
     for record in read(layout):
         if record.get("run") == run and record["action"] == "activate" and record["result"] == "ok":
             first.setdefault(record["agent_id"], record["from"])

@@ -14,11 +14,12 @@ import time
 import traceback
 from typing import Any, BinaryIO, Callable
 
-from . import activator, desired, info, lease, removal, release, staging, tree, truth
+from . import activator, desired, info, lease, release, removal, staging, tree, truth
 from .errors import Busy, HostError
 from .files import lock, read_json
 from .layout import Instance, Layout, instances
-from .plan import Change, Want, activate as plan_activation
+from .plan import Change, Want
+from .plan import activate as plan_activation
 from .systemd import Systemd
 
 MARK = "AGENTFACTORY-ANSWER "
@@ -60,7 +61,9 @@ class Host:
         if unknown:
             return {"trees": unknown, "held": tree.present(self.layout)}
         sent = {sha256 for sha256, _size in self.request.get("blobs") or []}
-        files = [f for f in desired.missing_files(self.layout, {t: trees[t] for t in found.missing_trees}) if f not in sent]
+        files = [
+            f for f in desired.missing_files(self.layout, {t: trees[t] for t in found.missing_trees}) if f not in sent
+        ]
         return {"files": files} if files else {}
 
     def _staging_answer(self, found: staging.Assessment) -> "dict[str, Any]":
@@ -85,7 +88,9 @@ class Host:
             found = release.choose(instance, self.request["release"])
             if found is None:
                 here = ", ".join("%s (%s)" % (r.name, r.status) for r in release.everything(instance).values())
-                problems.append("%s: there is no good release %r here; there are: %s" % (instance.id, self.request["release"], here))
+                problems.append(
+                    "%s: there is no good release %r here; there are: %s" % (instance.id, self.request["release"], here)
+                )
             elif not tree.intact(self.layout, found.tree) or not release.complete(instance, found.name):
                 problems.append("%s: release %s is damaged on this host" % (instance.id, found.name))
             else:
@@ -102,7 +107,13 @@ class Host:
                 lease.take(self.layout, self.request["who"], "rollback")
                 for instance in self._mine():
                     staging.select(instance, chosen[instance.id], "started", self.request["environment"])
-        return {"staging": [], "activation": [_told(c) for c in changes], "removals": [], "releases": chosen, "diff": []}
+        return {
+            "staging": [],
+            "activation": [_told(c) for c in changes],
+            "removals": [],
+            "releases": chosen,
+            "diff": [],
+        }
 
     def _mine(self) -> "list[Instance]":
         """The instances here of the asked agents that belong to this environment."""
@@ -220,11 +231,11 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
     """Run one operation and print its answer as one marked line: ``{"ok": ...}``, ``{"error": text}`` or ``{"busy": text}``."""
     layout = Layout()
     host = Host(layout, library, request, stream)
-    operations: "dict[str, Callable[[], dict[str, Any]]]" = {
+    operations: dict[str, Callable[[], dict[str, Any]]] = {
         "stage": host.stage, "select": host.select, "activate": host.activate, "follow": host.follow, "info": host.info,
     }  # fmt: skip
     try:
-        answer: "dict[str, Any]" = {"ok": operations[request["op"]]()}
+        answer: dict[str, Any] = {"ok": operations[request["op"]]()}
     except Busy as error:
         answer = {"busy": str(error), "lease": lease.current(layout)}
     except HostError as error:

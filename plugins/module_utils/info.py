@@ -15,13 +15,19 @@ from .systemd import Systemd, version
 def platform() -> "dict[str, Any]":
     """``{"target", "machine", "libc", "python", "systemd"}`` of this host."""
     here = target.here()
-    return {"target": str(here), "machine": here.machine, "libc": here.libc, "python": here.python, "systemd": version()}
+    return {
+        "target": str(here),
+        "machine": here.machine,
+        "libc": here.libc,
+        "python": here.python,
+        "systemd": version(),
+    }
 
 
 def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
     """The asked subsets (``platform``, ``instances``, ``history``) for the agents in ``only`` (all: None)."""
     wanted = request["gather"]
-    result: "dict[str, Any]" = {}
+    result: dict[str, Any] = {}
     if "platform" in wanted:
         result["platform"] = platform()
     if "history" in wanted:
@@ -30,14 +36,16 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
         only = request.get("only")
         here = [i for i in instances(layout) if only is None or i.agent in only]
         states = truth.states(here, Systemd())
-        trees: "dict[str, bool]" = {}
+        trees: dict[str, bool] = {}
         found = [describe(i, states[i.id], request, trees) for i in here]
         result["instances"] = found + _absent(request, {i.id for i in here})
         result["lease"] = lease.current(layout)
     return result
 
 
-def describe(instance: Instance, state: "dict[str, str]", request: "dict[str, Any]", trees: "dict[str, bool]") -> "dict[str, Any]":
+def describe(
+    instance: Instance, state: "dict[str, str]", request: "dict[str, Any]", trees: "dict[str, bool]"
+) -> "dict[str, Any]":
     """One instance as it is."""
     now = truth.look(instance, state, trees=trees)
     name = now.running or now.booted
@@ -125,5 +133,3 @@ def _absent(request: "dict[str, Any]", present: "set[str]") -> "list[dict[str, A
                  "drift": ["version %s is declared" % want["version"]]}
             )  # fmt: skip
     return rows
-
-

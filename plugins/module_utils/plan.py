@@ -93,7 +93,9 @@ def _why_activate(want: Want, now: Now) -> str:
     return "" if now.healthy else "is not healthy: %s" % now.detail
 
 
-def removals(present: "dict[str, str]", declared: "set[str]", environment: str, only: "Optional[set[str]]") -> "list[str]":
+def removals(
+    present: "dict[str, str]", declared: "set[str]", environment: str, only: "Optional[set[str]]"
+) -> "list[str]":
     """The agent ids to remove: on this host for this `environment`, and not declared (any more).
 
     `present` maps agent ids to the environment that owns them; `only` limits it to these agents' names.

@@ -56,7 +56,11 @@ def stage(
     with staging_directory(instance.releases / name) as new:
         write_atomic(new / "unit", files(instance, name, unit.render(spec)).encode(), 0o600)
         write_json(new / credentials.CONFIG, config)
-        shown = dict(secrets, **{credentials.CONFIG: canonical(config).decode()}) if spec.delivery == credentials.BOUND else secrets
+        shown = (
+            dict(secrets, **{credentials.CONFIG: canonical(config).decode()})
+            if spec.delivery == credentials.BOUND
+            else secrets
+        )
         credentials.store(new / "credentials", shown, spec.delivery, user.pw_gid)
         if spec.nft:
             script = egress.rules(instance, user.pw_uid, spec.manifest["permissions"]["outbound"], spec.ports)
@@ -193,5 +197,3 @@ def _pretty(value: Any) -> str:
 def _secret_lines(digests: "dict[str, str]", before: "dict[str, str]") -> str:
     changed = {n for n, d in digests.items() if n in before and before[n] != d}
     return "".join("%s: %s\n" % (n, "(changed)" if n in changed else "(set)") for n in sorted(digests))
-
-

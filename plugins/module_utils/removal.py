@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Optional
 
 from . import activation, egress, health, users
-from .files import checkpoint, remove as remove_path
+from .files import checkpoint
+from .files import remove as remove_path
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, run
 
@@ -61,7 +62,9 @@ def left(instance: Instance, systemd: Systemd, *, uid: Optional[int], ports: "se
     if uid is not None:
         found += ["process %s" % p for p in _processes_of(uid)]
     found += ["port %d" % item.port for item in health.listeners() if item.port in ports and item.uid == uid]
-    files = [instance.home, instance.unit_file, instance.proof_file, instance.wants] + ([instance.state] if purge else [])
+    files = [instance.home, instance.unit_file, instance.proof_file, instance.wants] + (
+        [instance.state] if purge else []
+    )
     found += [str(p) for p in files if os.path.lexists(p)]
     if instance.user in egress.listing():
         found.append("firewall chain %s" % instance.user)

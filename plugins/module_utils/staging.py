@@ -47,12 +47,17 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
     wanted = desired.build(layout, request, key, version())
     result = Assessment(wanted, key=key)
     states = truth.states([d.instance for d in wanted], systemd)
-    checked: "dict[str, bool]" = {}
+    checked: dict[str, bool] = {}
     problems = []
     for item in wanted:
         agent_id = item.instance.id
         now = truth.look(
-            item.instance, states[agent_id], wanted=item.want.release, wanted_tree=item.spec.tree, attempts=4, trees=checked
+            item.instance,
+            states[agent_id],
+            wanted=item.want.release,
+            wanted_tree=item.spec.tree,
+            attempts=4,
+            trees=checked,
         )
         if now.void and item.want.state == "started" and now.booted != item.want.release and not request.get("retry"):
             problems.append(
@@ -74,7 +79,7 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
 
 def diffs(assessment: Assessment) -> "list[dict[str, str]]":
     """What `--diff` shows: configuration, unit and names of secrets of each instance that changes."""
-    found: "list[dict[str, str]]" = []
+    found: list[dict[str, str]] = []
     changing = {c.subject for c in assessment.staging if c.kind in ("release", "tree")}
     changing |= {c.subject for c in assessment.activation}
     for item in assessment.desired:

@@ -77,12 +77,12 @@ def receive(store: Path, entries: "Iterable[dict[str, Any]]", blobs: "list[list[
     Raises HostError when content and name differ or the stream ends early; what was verified by then stays.
     """
     store.mkdir(parents=True, exist_ok=True)
-    modes: "dict[str, set[str]]" = {}
+    modes: dict[str, set[str]] = {}
     for entry in entries:
         if "sha256" in entry:
             modes.setdefault(entry["sha256"], set()).add(entry["mode"])
     source = _Inflater(stream)
-    received: "list[tuple[Path, Path]]" = []
+    received: list[tuple[Path, Path]] = []
     total = 0
     try:
         for sha256, size in blobs:

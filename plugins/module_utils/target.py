@@ -11,7 +11,14 @@ from typing import Any, Optional
 
 from .errors import HostError
 
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
+MACHINES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
 _TARGET = re.compile(
     r"(?P<os>[a-z]+)/(?P<machine>[a-z0-9]+)(?:\+(?P<libc>glibc(?P<glibc>\d+\.\d+)|musl))?(?:\+py(?P<python>\d+\.\d+))?"
 )

@@ -37,7 +37,11 @@ def check_entries(entries: "list[dict[str, Any]]") -> None:
         if "link" in entry:
             if _leaves(path, entry["link"]):
                 raise HostError("link out of the artifact: %r -> %r" % (path, entry["link"]))
-        elif entry.get("mode") not in ("644", "755") or not _is_sha256(entry.get("sha256")) or not _is_size(entry.get("size")):
+        elif (
+            entry.get("mode") not in ("644", "755")
+            or not _is_sha256(entry.get("sha256"))
+            or not _is_size(entry.get("size"))
+        ):
             raise HostError("not a plain file in the artifact: %r" % path)
 
 

@@ -44,8 +44,8 @@ LimitCORE=0
 KeyringMode=private"""
 
 BACKOFF = (
-    "n=$(systemctl show --property=NRestarts --value {unit}); [ \"$n\" -gt 0 ] 2>/dev/null || exit 0; "
-    "[ \"$n\" -lt 9 ] || n=9; s=$(((1 << n) - 2)); [ \"$s\" -le 298 ] || s=298; exec sleep \"$s\""
+    'n=$(systemctl show --property=NRestarts --value {unit}); [ "$n" -gt 0 ] 2>/dev/null || exit 0; '
+    '[ "$n" -lt 9 ] || n=9; s=$(((1 << n) - 2)); [ "$s" -le 298 ] || s=298; exec sleep "$s"'
 )
 
 
@@ -80,7 +80,7 @@ def expand(words: "list[str]", spec: Spec, unit: str) -> "list[str]":
 
 def program(word: str, tree: str) -> str:
     """The absolute path of a command's first word: a console script, or a path in the artifact."""
-    inside = word[2:] if word.startswith("./") else word
+    inside = word.removeprefix("./")
     return "/opt/agentfactory/trees/%s/%s" % (tree, inside if "/" in inside else "bin/" + inside)
 
 
@@ -171,7 +171,10 @@ def _credentials(spec: Spec, unit: str) -> "list[str]":
     if spec.delivery == credentials.BOUND:
         shown = credentials.directory(spec.delivery, unit)
         runtime = ["RuntimeDirectory=agentfactory/" + unit, "RuntimeDirectoryMode=0700"]
-        return runtime + ["BindReadOnlyPaths=%s/credentials:%s" % (base, shown), 'Environment="CREDENTIALS_DIRECTORY=%s"' % shown]
+        return runtime + [
+            "BindReadOnlyPaths=%s/credentials:%s" % (base, shown),
+            'Environment="CREDENTIALS_DIRECTORY=%s"' % shown,
+        ]
     kind = "LoadCredentialEncrypted" if spec.delivery == credentials.ENCRYPTED else "LoadCredential"
     lines = ["LoadCredential=%s:%s/%s" % (CONFIG, base, CONFIG)]
     return lines + ["%s=%s:%s/credentials/%s" % (kind, n, base, n) for n in sorted(spec.manifest["secrets"])]

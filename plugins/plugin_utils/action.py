@@ -15,7 +15,9 @@ from . import declare, transfer, whoami
 from .ledger import Ledger
 from .remote import Remote, RemoteError
 
-ENVIRONMENT_UNSET = "agentfactory_environment is not defined for this host: is it in a fleet, and under its `managed` pattern?"
+ENVIRONMENT_UNSET = (
+    "agentfactory_environment is not defined for this host: is it in a fleet, and under its `managed` pattern?"
+)
 
 
 class AgentAction(ActionBase):  # type: ignore[misc]
@@ -150,5 +152,3 @@ class AgentAction(ActionBase):  # type: ignore[misc]
 def as_lines(changes: list[dict[str, str]]) -> list[str]:
     """The host's changes for people."""
     return [f"{item['subject']}: {item['kind']} ({item['reason']})" for item in changes]
-
-

@@ -27,7 +27,10 @@ AGENT_SERVICE: dict[str, Any] = {
 }
 AGENT_INFO: dict[str, Any] = {
     "gather": {
-        "type": "list", "elements": "str", "choices": ["platform", "instances", "history"], "default": ["platform", "instances"],
+        "type": "list",
+        "elements": "str",
+        "choices": ["platform", "instances", "history"],
+        "default": ["platform", "instances"],
     },
     "only": ONLY,
     "verify": {"type": "bool", "default": False},

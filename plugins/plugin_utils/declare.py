@@ -54,7 +54,11 @@ def build(
                 "config": plain(_config.merge(artifact.manifest["config"]["defaults"], settled)),
                 "secrets": wanted,
                 "instances": [
-                    {"name": str(instance), "ports": plain(declared["ports"].get(instance, {})), "resources": plain(resources)}
+                    {
+                        "name": str(instance),
+                        "ports": plain(declared["ports"].get(instance, {})),
+                        "resources": plain(resources),
+                    }
                     for instance in declared["instances"]
                 ],
             }

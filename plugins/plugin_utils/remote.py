@@ -85,7 +85,10 @@ class Remote:
     """The host of one task. `execute` is the action's low-level exec: ``(command, stdin bytes) -> result mapping``."""
 
     def __init__(
-        self, execute: Callable[[str, bytes], dict[str, Any]], interpreter: str | None, tell: Callable[[str], None],
+        self,
+        execute: Callable[[str, bytes], dict[str, Any]],
+        interpreter: str | None,
+        tell: Callable[[str], None],
     ) -> None:
         self._execute, self._tell = execute, tell
         chosen = interpreter if interpreter and interpreter.startswith("/") else INTERPRETER
@@ -123,12 +126,17 @@ class Remote:
 
     def _exchange(self, request: dict[str, Any], payload: bytes, source: bytes) -> dict[str, Any]:
         body = zlib.compress(json.dumps(request, separators=(",", ":")).encode(), 6)
-        header = {"library": library_sources()[0], "source": len(source), "request": len(body), "check": bool(request.get("check"))}
+        header = {
+            "library": library_sources()[0],
+            "source": len(source),
+            "request": len(body),
+            "check": bool(request.get("check")),
+        }
         data = json.dumps(header).encode() + b"\n" + source + body + payload
         result = self._execute(self._command, data)
         for line in str(result.get("stdout", "")).splitlines():
             if line.startswith(ANSWER):
-                return dict(json.loads(line[len(ANSWER):]))
+                return dict(json.loads(line[len(ANSWER) :]))
             if line == NEEDS_LIBRARY and not source:
                 raise LibraryMissing
         raise RemoteError(_no_answer(result))

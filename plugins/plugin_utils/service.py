@@ -7,7 +7,13 @@ from typing import Any, Protocol
 
 from .remote import Remote, RemoteError
 
-DONE = {"activate": "is healthy", "enable": "starts at boot", "stop": "is stopped", "remove": "is removed", "deactivate": "is off again"}
+DONE = {
+    "activate": "is healthy",
+    "enable": "starts at boot",
+    "stop": "is stopped",
+    "remove": "is removed",
+    "deactivate": "is off again",
+}
 
 
 class Task(Protocol):
@@ -59,7 +65,9 @@ class Service:
     def _outcome(self, answer: dict[str, Any], *, fail: bool) -> dict[str, Any]:
         steps = answer["steps"]
         if answer.get("interrupted"):
-            raise RemoteError("the host was restarted in the middle of the activation; the last proven releases run. Run this again")
+            raise RemoteError(
+                "the host was restarted in the middle of the activation; the last proven releases run. Run this again"
+            )
         lines = [self._line(step) for step in steps]
         for line in lines:
             self._action.tell(line)
@@ -69,7 +77,10 @@ class Service:
             "changes": lines,
             "missing": answer.get("missing", []),
             "instances": [
-                {key: step.get(key) for key in ("agent", "instance", "action", "from", "to", "result", "message", "gap", "evidence")}
+                {
+                    key: step.get(key)
+                    for key in ("agent", "instance", "action", "from", "to", "result", "message", "gap", "evidence")
+                }
                 for step in steps
             ],
         }

@@ -35,8 +35,12 @@ def who(variables: Mapping[str, Any]) -> dict[str, Any]:
         user = str(os.getuid())
     awx = variables.get("awx_user_name") or variables.get("tower_user_name")
     return {
-        "user": str(awx or user), "run": run_id(), "controller": socket.gethostname(), "pid": f"{main}:{_started(main)}",
-        "gone": [], "break_lease": str(variables.get("break_lease", "")).lower() in ("true", "yes", "1"),
+        "user": str(awx or user),
+        "run": run_id(),
+        "controller": socket.gethostname(),
+        "pid": f"{main}:{_started(main)}",
+        "gone": [],
+        "break_lease": str(variables.get("break_lease", "")).lower() in ("true", "yes", "1"),
     }
 
 
