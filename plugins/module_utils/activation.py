@@ -238,9 +238,10 @@ class Activation:
             release.judge(instance, self.name, release.VOID, evidence)
         told = "nothing was switched"
         if switched or instance.proof_file.exists():
-            remove(instance.proof_file)
-            self.systemd.reload()
-            told = self._restore(before)
+            try:
+                told = self._restore(before)
+            except HostError as error:
+                told = "and undoing it failed too: %s" % error
         history.append(
             instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone"
         )
@@ -257,8 +258,11 @@ class Activation:
         """Run the previous release again and see it healthy. Returns what became of it."""
         unit = self.instance.unit
         if before is None:
+            # Its unit goes only after it has stopped: the unit says how to stop it.
             deactivate(self.instance, self.systemd)
             return "nothing runs"
+        remove(self.instance.proof_file)
+        self.systemd.reload()
         if not self.step["was_running"]:
             stop(self.instance, self.systemd)
             return "%s is stopped, as before" % before
@@ -295,8 +299,9 @@ def enable(instance: Instance) -> None:
 
 
 def stop(instance: Instance, systemd: Systemd) -> None:
-    facts = release.read(instance, str(release.proven(instance)))
-    systemd.stop(instance.unit, facts["manifest"]["stop"]["timeout"] if facts else 20)
+    name = release.named_by(instance.proof_file) or release.proven(instance)
+    facts = release.read(instance, name) if name else {}
+    systemd.stop(instance.unit, facts["manifest"]["stop"]["timeout"] if facts else 90)
 
 
 def deactivate(instance: Instance, systemd: Systemd) -> None:

@@ -45,9 +45,11 @@ def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[s
 
 def launch(library: str) -> None:
     """Start the activator as a transient unit that systemd starts again when it is killed."""
-    code = "import sys; sys.path.insert(0, %r); from agentfactory_host import activator; activator.main()" % library
-    run(["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--property=Restart=on-failure", "--property=RestartSec=200ms",
-         "--property=StartLimitIntervalSec=0", "--description=agentfactory: activation", sys.executable, "-I", "-c", code])  # fmt: skip
+    run([
+        "systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--description=agentfactory: activation",
+        "--property=Restart=on-failure", "--property=RestartSec=200ms", "--property=StartLimitIntervalSec=0",
+        "--setenv=PYTHONPATH=" + library, sys.executable, "-S", "-m", "agentfactory_host.activator",
+    ])  # fmt: skip
 
 
 def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict[str, Any]"]:
@@ -170,3 +172,7 @@ def main() -> None:
         walk = Walk(layout)
         if walk.intent and not walk.intent["done"]:
             walk.all()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ systemd.resource-control(5).
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -17,6 +18,7 @@ from .layout import Instance
 
 RELEASE = "@release@"
 STEPPED_RESTARTS = 254
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 FIRST_RESTART, LONGEST_RESTART, RESTART_STEPS = 2, 300, 8
 
 SANDBOX = """\
@@ -86,8 +88,13 @@ def program(word: str, tree: str) -> str:
 
 def quote(word: str) -> str:
     """One argument of ExecStart=: specifiers and variables are not expanded."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return '"%s"' % escaped.replace("\n", "\\n")
+    return '"%s"' % _escape(word).replace("$", "$$")
+
+
+def _escape(text: str) -> str:
+    """What may stand between double quotes. Control characters too: a line of a unit ends at CR and NUL as at LF."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return _CONTROL.sub(lambda found: "\\x%02x" % ord(found[0]), escaped)
 
 
 def command_line(words: "list[str]", spec: Spec, unit: str) -> str:
@@ -128,7 +135,7 @@ def render(spec: Spec) -> str:
     home = "/var/lib/agentfactory /opt/agentfactory"
     return "\n".join(
         ["# Written by agentfactory.core; changes are seen as drift and replaced.", "[Unit]",
-         "Description=Agent %s (%s)" % (spec.instance.id, spec.manifest["description"].replace("%", "%%").replace("\n", " ")),
+         "Description=Agent %s (%s)" % (spec.instance.id, _CONTROL.sub(" ", spec.manifest["description"]).replace("%", "%%")),
          "Wants=network-online.target", "After=network-online.target", "RequiresMountsFor=" + home,
          "StartLimitIntervalSec=0", "", "[Service]"]
         + service + ["", "[Install]", "WantedBy=multi-user.target", ""]
@@ -183,7 +190,8 @@ def _credentials(spec: Spec, unit: str) -> "list[str]":
 def _resources(spec: Spec) -> "list[str]":
     lines = ["TasksMax=%d" % spec.resources["tasks"]]
     if spec.resources.get("cpu"):
-        lines.append("CPUQuota=%g%%" % (spec.resources["cpu"] * 100))
+        # In tenths of a percent: systemd 247 drops the limit when it finds more digits.
+        lines.append("CPUQuota=%g%%" % max(round(spec.resources["cpu"] * 100, 1), 0.1))
     if spec.resources.get("memory"):
         lines += ["MemoryMax=%d" % spec.resources["memory"], "MemorySwapMax=0"]
     return lines + ["CPUAccounting=yes", "MemoryAccounting=yes", "TasksAccounting=yes"]
@@ -202,10 +210,10 @@ def _permissions(spec: Spec) -> "list[str]":
     if allowed["proc"] == "own":
         lines += ["ProtectProc=invisible", "ProcSubset=pid"]
     if allowed["devices"]:
-        lines += ["DevicePolicy=closed"] + ["DeviceAllow=%s rw" % d for d in allowed["devices"]]
+        lines += ["DevicePolicy=closed"] + ['DeviceAllow="%s" rw' % _escape(d) for d in allowed["devices"]]
     else:
         lines.append("PrivateDevices=yes")
-    lines += ["ReadWritePaths=" + p for p in allowed["write"]]
+    lines += ['ReadWritePaths="%s"' % _escape(p) for p in allowed["write"]]
     if not capabilities and not allowed["devices"] and not allowed["groups"] and not allowed["write"]:
         lines.append("PrivateUsers=yes")
     return lines
