@@ -188,6 +188,8 @@ def publish(layout: Path, blobs: Blobs, version: str, index: Descriptor) -> None
     """
     store = layout / "blobs" / "sha256"
     store.mkdir(parents=True, exist_ok=True)
+    for left in [*store.glob(".*.part"), *layout.glob(".*.part")]:  # of a run that was killed: nobody else writes now
+        left.unlink()
     for blob in sorted(blobs.directory.iterdir()):
         if len(blob.name) == 64 and not _holds(store / blob.name, blob.stat().st_size):
             write_file(store / blob.name, blob.read_bytes())

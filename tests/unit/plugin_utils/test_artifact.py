@@ -268,6 +268,7 @@ def test_killed_while_publishing(tmp_path: Path, after: int) -> None:
     write(tmp_path, {**TREE, "new": Entry(b"new")}, "2.0")
     assert artifacts.versions("demo") == ["1.0", "2.0"]
     assert artifacts.open("demo", "2.0").images[0].complete()
+    assert not list((tmp_path / "dist").rglob("*.part"))
 
 
 def test_a_damaged_blob_is_written_again(tmp_path: Path) -> None:
