@@ -13,7 +13,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import F
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import plain
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     _supports_check_mode = True
     _requires_connection = False
 

@@ -11,7 +11,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 def paths(pid: int) -> "dict[str, str]":
     """The control group of a process by controller; the unified hierarchy is ``""``. See cgroups(7)."""
-    found = {}
+    found: dict[str, str] = {}
     try:
         lines = Path("/proc/%d/cgroup" % pid).read_text().splitlines()
     except OSError:

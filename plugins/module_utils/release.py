@@ -158,7 +158,7 @@ def prune(instance: Instance, keep: int) -> "list[str]":
 def choose(instance: Instance, wanted: str) -> Optional[Release]:
     """The release that a rollback means: a name, a version (its newest good one), or ``previous``.
 
-    ``previous`` is the last good release before the one that boots. Void releases are never chosen, but by full name.
+    ``previous`` is the last good release before the one that boots. Only good releases are chosen, also by name.
     """
     releases = list(everything(instance).values())
     running = proven(instance)
@@ -176,7 +176,7 @@ def differences(instance: Instance, old: Optional[str], spec: unit.Spec, name: s
     before = read(instance, old) if old else {}
     directory = instance.releases / old if old else None
     pairs = [
-        ("unit", (directory / "unit").read_text().replace(str(old), unit.RELEASE) if before else "", unit.render(spec)),
+        ("unit", (directory / "unit").read_text().replace(str(old), unit.RELEASE) if directory and before else "", unit.render(spec)),
         ("config", _pretty(read_json(directory / credentials.CONFIG) if directory else None), _pretty(config)),
         ("secrets", _secret_lines(before.get("secrets", {}), {}),
          _secret_lines({n: credentials.keyed_digest(key, v) for n, v in secrets.items()}, before.get("secrets", {}))),

@@ -23,7 +23,8 @@ CHUNK = 1 << 20
 
 def blob_path(store: Path, entry: "dict[str, Any]") -> Path:
     """Where the content of a file-list entry ``{"sha256", "mode", "size", ...}`` is kept."""
-    return store / (entry["sha256"] + (".x" if entry["mode"] == "755" else ""))
+    name: str = entry["sha256"] + (".x" if entry["mode"] == "755" else "")
+    return store / name
 
 
 def missing(store: Path, entries: "Iterable[dict[str, Any]]") -> "list[str]":

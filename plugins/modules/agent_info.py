@@ -9,7 +9,8 @@ module: agent_info
 short_description: The truth about the agents of a host
 description:
   - Asks a host which agents it has, which releases they run, whether they are healthy, what they use,
-    and how all that differs from what its fleet declares. Files, units, processes and probes are looked at; nothing is taken from a record alone.
+    and how all that differs from what its fleet declares. Files, units, processes and probes are looked at; nothing is taken
+    from a record alone.
   - Changes nothing, and leaves nothing on the host.
 version_added: 0.1.0
 author:

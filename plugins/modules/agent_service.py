@@ -36,8 +36,8 @@ options:
     type: str
     choices:
       started: >-
-        They run and are healthy. In a rollout with what was staged; else with the release that they last ran, and declared agents that the host
-        does not have are staged first.
+        They run and are healthy. In a rollout with what was staged; else with the release that they last ran, and declared
+        agents that the host does not have are staged first.
       stopped: They do not run, and do not start at boot.
       restarted: They are started anew with the release that they run, which is proven like a new one.
       undone: What this run switched on the host is taken back.
@@ -80,7 +80,10 @@ failures:
   type: list
   elements: str
   returned: when something failed in a rollout
-  sample: ["thermostat@1: 1.4.3-77aa01b2c3d4 failed: http port 8081 /healthz: status 503 (wanted 200); 1.4.2-90e0c3f9f557 runs again and is healthy"]
+  sample:
+    - >-
+      thermostat@1: 1.4.3-77aa01b2c3d4 failed: http port 8081 /healthz: status 503 (wanted 200);
+      1.4.2-90e0c3f9f557 runs again and is healthy
 instances:
   description: What became of each instance that something was done with.
   type: list

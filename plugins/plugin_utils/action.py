@@ -51,7 +51,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
     def record(self, status: str, **more: Any) -> None:
         """Write to the run's ledger how this host fared, if there is one."""
         if self.PHASE:
-            self.ledger.append({"phase": self.PHASE, "host": self.host, "status": status, **more})  # type: ignore[typeddict-item,misc]
+            self.ledger.append({"phase": self.PHASE, "host": self.host, "status": status, **more})  # type: ignore[arg-type]
 
     def tell(self, line: str) -> None:
         self._display.display(f"  {self.host}: {line}")
