@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
-from .errors import Busy
+from .errors import Busy, HostError
 
 FAULT = Path("/run/agentfactory/fault")
 
@@ -27,11 +27,13 @@ def canonical(value: Any) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """The decoded file, or None where there is none."""
+    """The decoded file, or None where there is none. Raises HostError for one that somebody damaged."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise HostError("%s is damaged: %s" % (path, error)) from None
 
 
 def read_text(path: Path) -> Optional[str]:
