@@ -224,6 +224,7 @@ class Activation:
             "seen": credentials.redact(failure.seen, secrets),
             "summary": credentials.redact(str(failure), secrets),
             "unit": truth.describe(state) if state else "was not started",
+            "refused_packets": egress.refused(self.instance) if state else 0,
             "exit_status": state.get("ExecMainStatus"),
             "last_probe": credentials.redact("%s: %s" % (self.last.probe, self.last.detail), secrets),
             "journal": [credentials.redact(line, secrets) for line in lines],
@@ -245,13 +246,12 @@ class Activation:
         history.append(
             instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone"
         )
-        last = " | ".join(evidence["journal"][-2:])
+        hints = ["its last lines: %s" % " | ".join(evidence["journal"][-2:])] if evidence["journal"] else []
+        if evidence.get("refused_packets"):
+            hints.append("permissions.outbound refused %d packets of it" % evidence["refused_packets"])
         message = "%s failed: %s%s; %s" % (
-            self.name,
-            evidence["summary"],
-            " [its last lines: %s]" % last if last else "",
-            told,
-        )
+            self.name, evidence["summary"], " [%s]" % "; ".join(hints) if hints else "", told,
+        )  # fmt: skip
         self.phase("done", result="failed", message=message)
 
     def _restore(self, before: Optional[str]) -> str:

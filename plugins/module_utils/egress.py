@@ -9,6 +9,7 @@ user id, and each file is one transaction that can be repeated. See nft(8).
 """
 
 import ipaddress
+import re
 import shutil
 from typing import Any, Optional
 
@@ -16,6 +17,7 @@ from .errors import HostError
 from .layout import Instance
 from .systemd import run
 
+PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
 TABLE = """\
 add table inet agentfactory
@@ -39,7 +41,7 @@ def enforced(outbound: "list[str]") -> bool:
 
 
 def program() -> str:
-    path = shutil.which("nft", path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
+    path = shutil.which("nft", path=PATH)
     if not path:
         raise HostError(
             "nft is not installed, and without it permissions.outbound cannot be enforced: install the package nftables, "
@@ -69,9 +71,18 @@ def _collapse(outbound: "list[str]", version: int) -> "list[str]":
     return [str(n) for n in ipaddress.collapse_addresses(chosen)]
 
 
+def refused(instance: Instance) -> int:
+    """How many packets of this start of the instance its rules have refused."""
+    nft = shutil.which("nft", path=PATH)
+    if not nft:
+        return 0
+    chain = run([nft, "list", "chain", "inet", "agentfactory", instance.user], check=False)
+    return sum(int(n) for n in re.findall(r"counter packets (\d+) .*reject", chain))
+
+
 def remove(instance: Instance, uid: Optional[int]) -> bool:
     """Take the instance out of the table; the last one takes the table along."""
-    nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
+    nft = shutil.which("nft", path=PATH)
     if not nft or instance.user not in listing(nft):
         return False
     chain = "inet agentfactory %s" % instance.user
@@ -84,5 +95,5 @@ def remove(instance: Instance, uid: Optional[int]) -> bool:
 
 def listing(nft: Optional[str] = None) -> str:
     """The table as nft prints it, or nothing."""
-    nft = nft or shutil.which("nft", path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
+    nft = nft or shutil.which("nft", path=PATH)
     return run([nft, "--numeric", "list", "table", "inet", "agentfactory"], check=False) if nft else ""
