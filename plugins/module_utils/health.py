@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -62,22 +63,22 @@ def listeners(pid: Pid = "self") -> "list[Listener]":
     return found
 
 
-def _reachable(address: str) -> str:
-    """Where to connect to reach a listener."""
+def _reachable(address: str) -> "tuple[str, ...]":
+    """Where to connect to reach a listener. One on all IPv6 addresses has IPv4 ones too, where IPv6 is switched off."""
     address = address.removeprefix("::ffff:")
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1")}.get(address, (address,))
 
 
 def _connect(port: int, timeout: float, pid: Pid) -> "tuple[Optional[socket.socket], str]":
     """A connection to whatever listens on `port`, or what stands in the way."""
-    table = listeners(pid)
-    mine = [item for item in table if item.port == port]
-    if not mine:
-        return None, "nothing listens on port %d" % port
-    try:
-        return socket.create_connection((_reachable(mine[0].address), port), timeout), ""
-    except OSError as error:
-        return None, "port %d: %s" % (port, error.strerror or error)
+    mine = [item for item in listeners(pid) if item.port == port]
+    problem = "nothing listens on port %d" % port
+    for address in (a for item in mine for a in _reachable(item.address)):
+        try:
+            return socket.create_connection((address, port), timeout), ""
+        except OSError as error:
+            problem = "port %d: %s" % (port, error.strerror or error)
+    return None, problem
 
 
 def tcp(port: int, *, timeout: float = 2, pid: Pid = "self") -> Seen:
@@ -90,6 +91,7 @@ def tcp(port: int, *, timeout: float = 2, pid: Pid = "self") -> Seen:
 def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "self") -> Seen:
     """One HTTP/1.0 request (RFC 1945: no keep-alive, no chunks); healthy when the status code is the wanted one."""
     name = "http port %d %s" % (port, path)
+    deadline = time.monotonic() + timeout
     connection, problem = _connect(port, timeout, pid)
     if not connection:
         return Seen(False, name, problem)
@@ -98,6 +100,7 @@ def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "s
             connection.sendall(b"GET %s HTTP/1.0\r\nHost: localhost:%d\r\n\r\n" % (path.encode(), port))
             answer = b""
             while len(answer) < BODY:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))  # of all of the answer, not of each piece
                 piece = connection.recv(BODY)
                 if not piece:
                     break
