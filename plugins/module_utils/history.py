@@ -20,9 +20,12 @@ def append(layout: Layout, who: "dict[str, Any]", agent_id: str, action: str, *,
         "action": action, "from": before, "to": after, "result": result,
     }  # fmt: skip
     layout.factory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(layout.factory / "history.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(layout.factory / "history.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, canonical(record) + b"\n")
+        # A crash may have cut the last line off: this one must not become a part of it.
+        size = os.fstat(descriptor).st_size
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, (b"\n" if torn else b"") + canonical(record) + b"\n")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
