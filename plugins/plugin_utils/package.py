@@ -76,9 +76,11 @@ def package(request: Request) -> Result:
     targets = _targets(manifest, request, file)
     with tempfile.TemporaryDirectory(prefix="agentfactory-package-") as folder:
         scratch = Path(folder)
+        there = _existing(request, manifest)
+        if there:
+            _refuse_another_manifest(request, there, manifest)  # before anything is resolved or built
         agent = build.read(manifest, file, scratch, upgrade_lock=request.upgrade_lock)
         lock = _Lock(Path(file).parent / source.LOCK_FILE, agent.lock)
-        there = _existing(request, manifest)
         wanted = _to_build(there, agent.inputs, targets, manifest)
         if not wanted and there:
             return _result(request, manifest, there, changed=lock.save(request.check), built=0)
@@ -206,24 +208,34 @@ def _finish(request: Request, manifest: Manifest, blobs: oci.Blobs, made: dict[s
     )
 
 
+def _another_manifest(there: Artifact, manifest: Manifest) -> bool:
+    described = canonical(stored(manifest))
+    return any(image.content != trees.content_digest(described, image.tree) for image in there.images)
+
+
+def _refuse_another_manifest(request: Request, there: Artifact, manifest: Manifest) -> None:
+    if not request.overwrite and _another_manifest(there, manifest):
+        raise _taken(request, manifest, "another manifest")
+
+
+def _taken(request: Request, manifest: Manifest, what: str) -> PackageError:
+    return PackageError(
+        f"{manifest['name']} {manifest['version']} is in {request.artifacts} already, with {what}: "
+        "raise version in agent.yml, or give overwrite=true to replace it"
+    )
+
+
 def _settle(request: Request, manifest: Manifest, made: dict[str, _Made]) -> list[dict[str, Any]]:
     """The images that the version is to have; none where it has them. PackageError where it has other content."""
     there = _existing(request, manifest)
     descriptors = {name: one.descriptor for name, one in made.items()}
     if there is None:
         return list(descriptors.values())
-    described = canonical(stored(manifest))
-    other = [image.target for image in there.images if image.content != trees.content_digest(described, image.tree)]
-    what = "another manifest" if other else "other files"
-    other += [
-        image.target for image in there.images if image.target in made and made[image.target].note("tree") != image.tree
-    ]
-    if other and not request.overwrite:
-        raise PackageError(
-            f"{manifest['name']} {manifest['version']} is in {request.artifacts} already, with {what}: "
-            "raise version in agent.yml, or give overwrite=true to replace it"
-        )
-    if other:
+    _refuse_another_manifest(request, there, manifest)
+    same = all(made[image.target].note("content") == image.content for image in there.images if image.target in made)
+    if not same and not request.overwrite:
+        raise _taken(request, manifest, "other files")
+    if not same or _another_manifest(there, manifest):
         return list(descriptors.values())
     kept = {image.target: image.descriptor for image in there.images if _whole(image)}
     if not descriptors.keys() - kept.keys():
