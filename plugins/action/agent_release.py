@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines
+from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines, in_short
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_RELEASE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service
 
@@ -23,8 +23,8 @@ class ActionModule(AgentAction):
             answer = self.stage(self.options["state"])
         self._to_ledger(answer)
         lines = as_lines(answer["staging"])
-        for line in lines:
-            self.tell(line)
+        for line in in_short(answer["staging"]):
+            self.tell(("would stage " if self._task.check_mode else "staged ") + line)
         return {
             "changed": bool(answer["staging"]),
             "changes": lines,

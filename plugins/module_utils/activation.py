@@ -246,12 +246,10 @@ class Activation:
         history.append(
             instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone"
         )
-        hints = ["its last lines: %s" % " | ".join(evidence["journal"][-2:])] if evidence["journal"] else []
+        hints = ["its journal: " + line for line in evidence["journal"][-3:]]
         if evidence.get("refused_packets"):
             hints.append("permissions.outbound refused %d packets of it" % evidence["refused_packets"])
-        message = "%s failed: %s%s; %s" % (
-            self.name, evidence["summary"], " [%s]" % "; ".join(hints) if hints else "", told,
-        )  # fmt: skip
+        message = "\n    ".join(["%s failed: %s; %s" % (self.name, evidence["summary"], told)] + hints)
         self.phase("done", result="failed", message=message)
 
     def _restore(self, before: Optional[str]) -> str:

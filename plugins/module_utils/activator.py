@@ -9,11 +9,12 @@ the phases that the intent file holds. Agents go in parallel; the instances of o
 
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Optional
 
-from . import activation, history, removal, staging
+from . import activation, history, release, removal, staging, truth
 from .errors import HostError
 from .files import checkpoint, lock, read_json, read_text, write_json
 from .layout import Instance, Layout
@@ -21,6 +22,7 @@ from .systemd import Systemd, run
 
 UNIT = "agentfactory-activation.service"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+OLD_ONE_LEAVES = 3.0
 
 
 def intent_path(layout: Layout) -> Path:
@@ -35,7 +37,7 @@ def read_intent(layout: Layout) -> "dict[str, Any]":
 def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[str, Any]") -> None:
     """Make the intent durable. A step is ``{"agent", "instance", "action", "to", "from", "was_running", "phase"}``."""
     intent = {
-        "run": request["who"]["run"], "who": request["who"], "boot": (read_text(BOOT) or "").strip(), "done": False,
+        "run": request["who"]["run"], "who": request["who"], "boot": boot(), "done": False,
         "keep": request.get("keep", staging.DEFAULT_KEEP), "undo_siblings": request.get("undo_siblings", True),
         "purge": bool(request.get("purge")), "steps": steps,
     }  # fmt: skip
@@ -43,8 +45,29 @@ def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[s
     checkpoint("activate.intent")
 
 
+def boot() -> str:
+    """This boot of this host. A container has its host's boot id, so the start of process 1 is a part of it."""
+    return "%s/%s" % ((read_text(BOOT) or "").strip(), truth.start_time(1))
+
+
 def launch(library: str) -> None:
-    """Start the activator as a transient unit that systemd starts again when it is killed."""
+    """Start the activator as a transient unit that systemd starts again when it is killed.
+
+    One that has just done its work may still be about to leave; one that is at work already is as good as a new one.
+    """
+    deadline = time.monotonic() + OLD_ONE_LEAVES
+    while True:
+        try:
+            return _launch(library)
+        except HostError:
+            if time.monotonic() > deadline:
+                if Systemd().active(UNIT):
+                    return None
+                raise
+            time.sleep(0.05)
+
+
+def _launch(library: str) -> None:
     run([
         "systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--description=agentfactory: activation",
         "--property=Restart=on-failure", "--property=RestartSec=200ms", "--property=StartLimitIntervalSec=0",
@@ -62,7 +85,7 @@ def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict
         return None
     if systemd.active(UNIT):
         return intent
-    if intent["boot"] == (read_text(BOOT) or "").strip():
+    if intent["boot"] == boot():
         launch(library)
         return intent
     with lock(layout.factory / "locks" / "host.lock", wait=10, holder="another run is changing this host"):
@@ -71,12 +94,16 @@ def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict
 
 
 def close_after_reboot(layout: Layout, intent: "dict[str, Any]") -> None:
-    for step in intent["steps"]:
-        if step["phase"] != "done":
-            instance = Instance(layout, step["agent"], step["instance"])
+    """The last proven releases run. What was committed right before the end is written down as the success that it was."""
+    walk = Walk(layout)
+    for step in walk.intent["steps"]:
+        instance = Instance(layout, step["agent"], step["instance"])
+        if step["phase"] == "committing" and release.proven(instance) == step["to"]:
+            activation.Activation(instance, step, intent["who"], walk.systemd, walk.save).run()
+        elif step["phase"] != "done":
             history.append(layout, intent["who"], instance.id, step["action"], before=step["from"], after=step["to"],
                            result="interrupted by a reboot")  # fmt: skip
-    write_json(intent_path(layout), dict(intent, done=True, interrupted=True))
+    write_json(intent_path(layout), dict(walk.intent, done=True, interrupted=True))
 
 
 class Walk:
@@ -92,18 +119,29 @@ class Walk:
             write_json(intent_path(self.layout), self.intent)
 
     def all(self) -> None:
-        agents: dict[str, list[dict[str, Any]]] = {}
-        for step in self.intent["steps"]:
-            agents.setdefault(step["agent"], []).append(step)
-        threads = [threading.Thread(target=self.agent, args=(steps,)) for steps in agents.values()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        """Activations first; what leaves the host goes only when all of them went well."""
+        removals = [s for s in self.intent["steps"] if s["action"] == "remove"]
+        self._in_parallel([s for s in self.intent["steps"] if s["action"] != "remove"])
+        if any(s.get("result") in ("failed", "undone") for s in self.intent["steps"]):
+            for step in removals:
+                self.save(step, phase="done", result="skipped", message="not removed: another agent failed")
+        else:
+            self._in_parallel(removals)
         staging.collect(self.layout, self.intent["keep"])
         checkpoint("activate.collected")
         self.intent["done"] = True
         write_json(intent_path(self.layout), self.intent)
+
+    def _in_parallel(self, steps: "list[dict[str, Any]]") -> None:
+        """One thread an agent."""
+        agents: "dict[str, list[dict[str, Any]]]" = {}
+        for step in steps:
+            agents.setdefault(step["agent"], []).append(step)
+        threads = [threading.Thread(target=self.agent, args=(mine,)) for mine in agents.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     def agent(self, steps: "list[dict[str, Any]]") -> None:
         """The instances of one agent, one at a time; after a failure the rest is left and what was switched goes back."""

@@ -38,7 +38,8 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         try:
             result.update(self.work())
         except AnsibleConnectionFailure as error:
-            self.record("unreachable", messages=[f"unreachable: {error}"])
+            # In an activation nobody knows how far the host got: an undo has to ask it.
+            self.record("unreachable", switched=self.PHASE == "activate", messages=[f"unreachable: {error}"])
             raise
         except (RemoteError, declare.DeclarationError) as error:
             self.record("failed", messages=str(error).splitlines())
@@ -147,6 +148,20 @@ class AgentAction(ActionBase):  # type: ignore[misc]
             if not need:
                 return dict(answer, sent=sent, staging=first["staging"], diff=first["diff"])
         raise RemoteError(f"the host still lacks {need} after it was sent")
+
+
+def in_short(changes: list[dict[str, str]]) -> list[str]:
+    """The host's changes, one line an agent: ``thermostat: code, 2 x user, 2 x release``."""
+    agents: dict[str, dict[str, int]] = {}
+    for item in changes:
+        if item["kind"] != "stage":  # the note of what comes next goes with everything
+            counts = agents.setdefault(item["subject"].split("@")[0], {})
+            kind = "code" if item["kind"] == "tree" else item["kind"]
+            counts[kind] = counts.get(kind, 0) + 1
+    return [
+        f"{agent}: " + ", ".join(kind if count == 1 or kind == "code" else f"{count} {kind}s" for kind, count in counts.items())
+        for agent, counts in agents.items()
+    ]
 
 
 def as_lines(changes: list[dict[str, str]]) -> list[str]:
