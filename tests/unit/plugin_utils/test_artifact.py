@@ -41,13 +41,14 @@ GOLDEN_INDEX = "sha256:3cc5ef8f973d6a840021ab2769cf9d0f7511567b95ad742f7fef41196
 
 def image(
     blobs: oci.Blobs,
-    tree: Tree = TREE,
+    tree: Tree | None = None,
     *,
     name: str = "demo",
     version: str = "1.0",
     files: bytes | None = None,
     target: str = TARGET,
 ) -> dict[str, Any]:
+    tree = TREE if tree is None else tree
     manifest = canonical({"name": name, "version": version})
     listed = canonical(file_list(tree)) if files is None else files
     meta: Tree = {".agentfactory/files.json": Entry(listed), ".agentfactory/manifest.json": Entry(manifest)}
@@ -59,7 +60,7 @@ def image(
     return oci.add_image(blobs, "amd64", layers, notes)
 
 
-def write(root: Path, tree: Tree = TREE, version: str = "1.0", files: bytes | None = None) -> Artifacts:
+def write(root: Path, tree: Tree | None = None, version: str = "1.0", files: bytes | None = None) -> Artifacts:
     blobs = oci.Blobs(root / f"new-{time.monotonic_ns()}")
     with oci.locked(root / "dist" / "demo"):
         index = oci.add_index(blobs, [image(blobs, tree, version=version, files=files)])
