@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.module_utils import files
-from ansible_collections.agentfactory.core.plugins.module_utils.errors import Busy
+from ansible_collections.agentfactory.core.plugins.module_utils.errors import Busy, HostError
 
 
 @given(
@@ -111,6 +111,9 @@ def test_read_json_and_read_text_of_nothing(tmp_path):
     (tmp_path / "file").write_text("{}")
     assert files.read_text(tmp_path / "file" / "below") is None
     assert files.read_json(tmp_path / "file") == {}
+    (tmp_path / "file").write_text("{")
+    with pytest.raises(HostError, match=r"file is damaged"):
+        files.read_json(tmp_path / "file")
 
 
 def _hold(path, held, release):

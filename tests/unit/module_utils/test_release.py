@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ansible_collections.agentfactory.core.plugins.module_utils import credentials, files, release, unit
-from ansible_collections.agentfactory.core.plugins.module_utils.errors import HostError
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance, Layout
 from ansible_collections.agentfactory.core.plugins.module_utils.release import GOOD, STAGED, VOID, Release
 
@@ -126,19 +125,30 @@ def test_a_release_that_lost_something_is_not_complete(spec, instance, path, dam
     assert release.complete(instance, name)
 
 
-def test_a_damaged_record_is_named(spec, instance):
-    path = instance.releases / stage(spec()) / "release.json"
+def test_a_damaged_record_is_as_good_as_none(spec, instance):
+    name = stage(spec())
+    path = instance.releases / name / "release.json"
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(HostError, match=re.escape(str(path))):
-        release.everything(instance)
+    assert release.everything(instance) == {}
+    assert not release.complete(instance, name)
+    assert stage(spec()) == name
+    assert release.complete(instance, name)
 
 
-def test_staging_again_is_the_same_release_without_its_verdict_being_lost_before(spec, instance):
+@pytest.mark.parametrize("path", PARTS)
+def test_a_release_whose_files_were_changed_is_not_complete(spec, instance, path):
+    name = stage(spec(secrets=["token"]))
+    path = instance.releases / name / path
+    path.write_bytes(path.read_bytes() + b" ")
+    assert not release.complete(instance, name)
+
+
+def test_staging_again_is_the_same_release_and_keeps_its_verdict(spec, instance):
     name = stage(spec())
     release.judge(instance, name, GOOD, {})
     assert release.everything(instance)[name].status == GOOD
     assert stage(spec()) == name
-    assert list(release.everything(instance)) == [name]
+    assert {name: r.status for name, r in release.everything(instance).items()} == {name: GOOD}
 
 
 def test_what_is_read_of_nothing(instance):
