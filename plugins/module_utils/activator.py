@@ -75,6 +75,12 @@ def _launch(library: str) -> None:
     ])  # fmt: skip
 
 
+def walking(layout: Layout) -> bool:
+    """Whether there is an intent that has not come to its end."""
+    intent = read_intent(layout)
+    return bool(intent) and not intent["done"]
+
+
 def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict[str, Any]"]:
     """The intent that is still being walked, if any.
 
@@ -134,7 +140,7 @@ class Walk:
 
     def _in_parallel(self, steps: "list[dict[str, Any]]") -> None:
         """One thread an agent."""
-        agents: "dict[str, list[dict[str, Any]]]" = {}
+        agents: dict[str, list[dict[str, Any]]] = {}
         for step in steps:
             agents.setdefault(step["agent"], []).append(step)
         threads = [threading.Thread(target=self.agent, args=(mine,)) for mine in agents.values()]

@@ -34,28 +34,28 @@ p="/opt/agentfactory/lib"
 d=os.path.join(p,h["library"])
 s=i.read(h["source"])
 t=None
-if not os.path.isdir(d):
-    if not s:
-        print("{NEEDS_LIBRARY}")
-        sys.exit()
-    import shutil,tempfile
-    if not h["check"]:
-        os.makedirs(p,exist_ok=True)
-    t=tempfile.mkdtemp(prefix=".new-",dir=None if h["check"] else p)
-    os.mkdir(t+"/agentfactory_host")
-    for n,c in json.loads(zlib.decompress(s)).items():
-        with open(t+"/agentfactory_host/"+n,"w") as f:
-            f.write(c)
-    if not h["check"]:
-        os.chmod(t,0o755)
-        os.sync()
-        try:
-            os.rename(t,d)
-        except OSError:
-            shutil.rmtree(t)
-        t=None
-sys.path.insert(0,t or d)
 try:
+    if not os.path.isdir(d):
+        if not s:
+            print("{NEEDS_LIBRARY}")
+            sys.exit()
+        import shutil,tempfile
+        if not h["check"]:
+            os.makedirs(p,exist_ok=True)
+        t=tempfile.mkdtemp(prefix=".new-",dir=None if h["check"] else p)
+        os.mkdir(t+"/agentfactory_host")
+        for n,c in json.loads(zlib.decompress(s)).items():
+            with open(t+"/agentfactory_host/"+n,"w") as f:
+                f.write(c)
+        if not h["check"]:
+            os.chmod(t,0o755)
+            os.sync()
+            try:
+                os.rename(t,d)
+            except OSError:
+                shutil.rmtree(t)
+            t=None
+    sys.path.insert(0,t or d)
     from agentfactory_host import host
     host.main(json.loads(zlib.decompress(i.read(h["request"]))),i,d)
 finally:
@@ -110,8 +110,9 @@ class Remote:
             if gone and gone not in request["who"]["gone"]:
                 request["who"]["gone"].append(gone)
                 continue
-            ours = answer.get("lease") and answer["lease"]["run"] == request["who"]["run"]
-            if (answer.get("lease") and not ours and not gone) or time.monotonic() > deadline:
+            lease, who = answer.get("lease"), request["who"]
+            theirs = lease and lease["run"] != who["run"] and not gone and not who["break_lease"]
+            if theirs or time.monotonic() > deadline:
                 raise RemoteError(answer["busy"])
             if not told:
                 self._tell(f"waiting: {answer['busy']}")

@@ -13,10 +13,11 @@ from . import run
 
 
 def _started(pid: int) -> str | None:
-    """When a process started (clock ticks since boot), or None if it is gone."""
+    """When a process started (clock ticks since boot), or None if it is gone, be it still waited for by its parent."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            return stream.read().rpartition(")")[2].split()[19]
+            fields = stream.read().rpartition(")")[2].split()
+        return None if fields[0] in ("Z", "X") else fields[19]
     except (OSError, IndexError):
         return None
 
