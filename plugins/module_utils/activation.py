@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 
 from . import credentials, egress, health, history, release, tree, truth, users
 from .errors import HostError
-from .files import checkpoint, read_json, remove, replace_link, write_atomic
+from .files import checkpoint, read_json, remove, replace_link, write_atomic, write_json
 from .layout import Instance
 from .systemd import Systemd, journal
 
@@ -28,6 +28,10 @@ class Failed(Exception):
     def __init__(self, check: str, seen: str) -> None:
         super().__init__("%s: %s" % (check, seen))
         self.check, self.seen = check, seen
+
+
+class Spoiled(Failed):
+    """Something on this host stands in the way, not the release: once that is repaired, it may be tried again."""
 
 
 @dataclass
@@ -79,13 +83,14 @@ class Activation:
     def preflight(self) -> None:
         """What can be known before the old release stops: complete, undamaged, its ports free, its own check passed."""
         if not release.complete(self.instance, self.name):
-            raise Failed("preflight", "release %s is not complete on this host" % self.name)
+            raise Spoiled("preflight", "release %s is not complete on this host, or was changed" % self.name)
         damage = tree.verify(self.instance.layout, self.facts["tree"])
         if damage:
-            raise Failed("preflight", damage)
+            tree.distrust(self.instance.layout, self.facts["tree"])
+            raise Spoiled("preflight", "%s; the next deploy repairs it" % damage)
         user = users.find(self.instance)
         if user is None:
-            raise Failed("preflight", "user %s is gone" % self.instance.user)
+            raise Spoiled("preflight", "user %s is gone" % self.instance.user)
         for item in health.listeners():
             if item.port in self.facts["ports"].values() and item.uid != user.pw_uid:
                 raise Failed("preflight", "port %d is taken by a process of user id %d" % (item.port, item.uid))
@@ -210,6 +215,7 @@ class Activation:
         replace_link(instance.current, "releases/" + self.name)
         remove(instance.proof_file)
         self.systemd.reload()
+        _renewed(instance, self.name)
         history.append(instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="ok")
         self.phase("done", result="ok", message="%s is healthy" % self.name)
 
@@ -221,6 +227,7 @@ class Activation:
         secrets = credentials.reveal(self.instance.releases / self.name / "credentials", self.facts.get("delivery", ""))
         return {
             "check": failure.check,
+            "spoiled": isinstance(failure, Spoiled),
             "seen": credentials.redact(failure.seen, secrets),
             "summary": credentials.redact(str(failure), secrets),
             "unit": truth.describe(state) if state else "was not started",
@@ -233,9 +240,9 @@ class Activation:
     def _undo(self, evidence: "dict[str, Any]") -> None:
         """Back to what was proven before; the failed release becomes void."""
         instance, before = self.instance, self.step["from"]
-        switched = self.step["phase"] != "planned"
-        self.phase("undoing", evidence=evidence)
-        if before != self.name and (instance.releases / self.name).is_dir():
+        switched = self.step.get("switched", self.step["phase"] != "planned")
+        self.phase("undoing", evidence=evidence, switched=switched)
+        if before != self.name and not evidence["spoiled"] and (instance.releases / self.name).is_dir():
             release.judge(instance, self.name, release.VOID, evidence)
         told = "nothing was switched"
         if switched or instance.proof_file.exists():
@@ -266,6 +273,9 @@ class Activation:
             return "%s is stopped, as before" % before
         if before == self.name:
             return "there is no other release to go back to, so it stays as it is"
+        if not truth.unit_intact(self.instance, before):
+            write_atomic(self.instance.unit_file, release.unit_text(self.instance, before), 0o644)
+            self.systemd.reload()
         self.facts, started = release.read(self.instance, before), time.monotonic()
         timeout = self.facts["manifest"]["health"]["start_timeout"]
         try:
@@ -289,6 +299,13 @@ def _has_content(path: Any) -> bool:
         return bool(path.stat().st_size)
     except OSError:
         return False
+
+
+def _renewed(instance: Instance, name: str) -> None:
+    """What runs was started from what lies there now."""
+    staged = read_json(instance.staged) or {}
+    if staged.pop("renew", False) and staged.get("release") == name:
+        write_json(instance.staged, staged)
 
 
 def enable(instance: Instance) -> None:

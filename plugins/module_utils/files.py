@@ -112,6 +112,26 @@ def remove(path: Path) -> bool:
     return True
 
 
+def exchange(new: Path, final: Path) -> None:
+    """Give `new` the name of `final`, and what was there (if anything) the name of `new`, in one step where the kernel can.
+
+    renameat2(2) with RENAME_EXCHANGE: a release that boots is never without its directory, whenever the power goes.
+    """
+    if not os.path.lexists(final):
+        os.rename(new, final)
+        return
+    import ctypes
+
+    at_fdcwd, rename_exchange = -100, 2
+    try:
+        done = ctypes.CDLL(None).renameat2(at_fdcwd, os.fsencode(new), at_fdcwd, os.fsencode(final), rename_exchange)
+    except AttributeError:
+        done = -1
+    if done != 0:
+        remove(final)
+        os.rename(new, final)
+
+
 @contextlib.contextmanager
 def staging_directory(final: Path) -> Iterator[Path]:
     """A directory beside `final` that becomes `final` in one rename when the block ends well, and nothing else."""
@@ -120,8 +140,7 @@ def staging_directory(final: Path) -> Iterator[Path]:
     try:
         yield temporary
         flush_filesystem(temporary)
-        remove(final)
-        os.rename(temporary, final)
+        exchange(temporary, final)
         fsync_directory(final.parent)
     finally:
         remove(temporary)

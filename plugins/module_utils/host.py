@@ -8,13 +8,15 @@ it, ``info`` tells the truth. A request that only asks, a check or one that find
 writes nothing.
 """
 
+import errno
 import json
+import os
 import sys
 import time
 import traceback
 from typing import Any, BinaryIO, Callable
 
-from . import activator, desired, info, lease, release, removal, staging, tree, truth
+from . import activator, desired, info, lease, release, removal, staging, store, tree, truth
 from .errors import Busy, HostError
 from .files import lock, read_json
 from .layout import Instance, Layout, instances
@@ -51,7 +53,10 @@ class Host:
             lacking = self._lacking(found)
             if lacking:
                 return dict(self._staging_answer(found), need=lacking)
-            done = staging.apply(self.layout, self.request, found, self.stream, self.systemd)
+            try:
+                done = staging.apply(self.layout, self.request, found, self.stream, self.systemd)
+            except store.Damaged as damage:
+                return dict(self._staging_answer(found), need={"files": sorted(damage.files)})
             return dict(self._staging_answer(found), **done)
 
     def _lacking(self, found: staging.Assessment) -> "dict[str, Any]":
@@ -132,10 +137,16 @@ class Host:
         if missing:
             return {"steps": [], "done": True, "missing": missing}
         steps = self._steps()
+        if not steps and self.request["state"] == "absent" and not self.check:
+            with self.locked():  # the end of a removal that was interrupted after its last instance
+                lease.take(self.layout, self.request["who"], "absent")
+            self._finish()
         if not steps or self.check:
             return {"steps": steps, "done": True}
         with self.locked():
             lease.take(self.layout, self.request["who"], self.request["state"])
+            if activator.walking(self.layout):  # begun by another run between our look and our lock
+                raise Busy("an activation is under way here")
             activator.write_intent(self.layout, steps, self.request)
         activator.launch(self.library)
         return self.follow()
@@ -227,6 +238,17 @@ def _told(change: Change) -> "dict[str, str]":
     return {"kind": change.kind, "subject": change.subject, "reason": change.reason}
 
 
+def _space(error: OSError, layout: Layout) -> str:
+    """Where there is how much space, if that is what was missing."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    found = []
+    for path in (layout.opt.parent, layout.state.parent, layout.units):
+        free = os.statvfs(path)
+        found.append("%d kB, %d files below %s" % (free.f_bavail * free.f_frsize // 1024, free.f_favail, path))
+    return " (free: %s). What runs was left alone" % "; ".join(found)
+
+
 def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
     """Run one operation and print its answer as one marked line: ``{"ok": ...}``, ``{"error": text}`` or ``{"busy": text}``."""
     layout = Layout()
@@ -241,7 +263,7 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
     except HostError as error:
         answer = {"error": str(error)}
     except OSError as error:
-        answer = {"error": "%s: %s" % (error.filename or request["op"], error.strerror or error)}
+        answer = {"error": "%s: %s%s" % (error.filename or request["op"], error.strerror or error, _space(error, layout))}
     except Exception:
         answer = {"error": "unexpected, please report: " + traceback.format_exc(limit=-6)}
     sys.stdout.write(MARK + json.dumps(answer) + "\n")

@@ -21,7 +21,10 @@ class Want:
 
 @dataclass(frozen=True)
 class Now:
-    """What is true of one instance. `booted` is the release in /etc, `running` the one in the main process."""
+    """What is true of one instance. `booted` is the release in /etc, `running` the one in the main process.
+
+    `renew`: what the process was started from has been repaired since.
+    """
 
     booted: Optional[str] = None
     running: Optional[str] = None
@@ -36,6 +39,7 @@ class Now:
     tree_intact: bool = False
     release_complete: bool = False
     void: Optional[str] = None
+    renew: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,10 @@ def _why_activate(want: Want, now: Now) -> str:
         return "its code was changed on this host"
     if not now.unit_intact:
         return "its unit was changed on this host"
+    if not now.release_complete:
+        return "its configuration or its secrets were changed on this host"
+    if now.renew:
+        return "it was started before it was repaired"
     if now.running is None:
         return "is not running: %s" % now.detail
     if now.running != want.release:

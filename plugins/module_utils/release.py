@@ -6,12 +6,16 @@
 A release's directory never changes once it has its name, but for `verdict.json`: what activation found out about it.
 """
 
+import contextlib
+import hashlib
 import pwd
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Optional
 
 from . import credentials, egress, unit
+from .errors import HostError
 from .files import canonical, checkpoint, read_json, remove, staging_directory, write_atomic, write_json
 from .layout import Instance
 
@@ -67,12 +71,15 @@ def stage(
             write_atomic(new / "egress.nft", script.encode(), 0o600)
         if spec.manifest["health"]["preflight"]:
             write_atomic(new / "preflight", files(instance, name, unit.render_preflight(spec)).encode(), 0o600)
+        if (instance.releases / name / "verdict.json").is_file():  # a repair does not change what was found out
+            write_atomic(new / "verdict.json", (instance.releases / name / "verdict.json").read_bytes(), 0o600)
         write_json(
             new / "release.json",
             {
                 "release": name, "version": spec.manifest["version"], "tree": spec.tree, "content": content,
                 "environment": spec.environment, "manifest": spec.manifest, "ports": spec.ports,
                 "resources": spec.resources, "delivery": spec.delivery,
+                "uid": user.pw_uid, "files": _hashes(new),
                 "secrets": {n: credentials.keyed_digest(key, v) for n, v in secrets.items()},
             },
         )  # fmt: skip
@@ -81,25 +88,52 @@ def stage(
 
 
 def complete(instance: Instance, name: str) -> bool:
-    """Whether everything that was staged is still there and not empty."""
+    """Whether everything that was staged is still there as it was, for the user that the instance has now."""
     directory = instance.releases / name
-    facts = read_json(directory / "release.json")
+    facts = _facts(directory / "release.json")
     if facts is None:
         return False
-    wanted = ["unit", credentials.CONFIG] + ["credentials/" + n for n in facts["secrets"]]
-    return all((directory / p).is_file() and (directory / p).stat().st_size for p in wanted)
+    with contextlib.suppress(KeyError):
+        if pwd.getpwnam(instance.user).pw_uid != facts["uid"]:
+            return False  # groups of credentials and egress rules are by number
+    try:
+        return all(_hash(directory / path) == digest for path, digest in facts["files"].items())
+    except OSError:
+        return False
 
 
 def read(instance: Instance, name: str) -> "dict[str, Any]":
     """What `stage` wrote of the release (`release.json`)."""
-    return dict(read_json(instance.releases / name / "release.json") or {})
+    return _facts(instance.releases / name / "release.json") or {}
+
+
+def _facts(path: Path) -> "Optional[dict[str, Any]]":
+    """A `release.json`; None where there is none that can be read: the release is not complete then."""
+    with contextlib.suppress(HostError):
+        return dict(read_json(path) or {}) or None
+    return None
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _hashes(directory: Path) -> "dict[str, str]":
+    """path -> SHA-256 of the files as they lie there: of secrets that is the ciphertext, where there is one."""
+    return {
+        str(path.relative_to(directory)): _hash(path)
+        for path in sorted(directory.glob("**/*"))
+        if path.is_file() and path.name not in ("release.json", "verdict.json")
+    }
 
 
 def everything(instance: Instance) -> "dict[str, Release]":
     """All releases of an instance, by name, the oldest verdict first."""
     found = []
     for path in instance.releases.glob("*/release.json") if instance.releases.is_dir() else []:
-        facts = read_json(path)
+        facts = _facts(path)
+        if facts is None:
+            continue
         verdict = read_json(path.parent / "verdict.json") or {}
         found.append(
             Release(

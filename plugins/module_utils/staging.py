@@ -101,6 +101,8 @@ def apply(
         received = store.receive(layout.store, needed, request["blobs"], stream)
         checkpoint("stage.received")
     kinds = UNTIL[request["state"]]
+    if "release" in kinds:
+        _mark_repairs(assessment, request["environment"])
     if "tree" in kinds:
         for digest in assessment.missing_trees:
             spec = next(d.spec for d in assessment.desired if d.spec.tree == digest)
@@ -108,6 +110,15 @@ def apply(
     if "release" in kinds:
         _stage_releases(layout, request, assessment, systemd)
     return {"received": received}
+
+
+def _mark_repairs(assessment: Assessment, environment: str) -> None:
+    """What runs of a release that is about to be repaired must be started again, also when this run dies in between."""
+    for item in assessment.desired:
+        kinds = {c.kind for c in assessment.staging if c.subject == item.instance.id}
+        if kinds & {"tree", "user", "release"} and assessment.booted[item.instance.id] == item.want.release:
+            select(item.instance, item.want.release, item.want.state, environment, renew=True)
+            checkpoint("stage.marked")
 
 
 def _stage_releases(
@@ -122,15 +133,19 @@ def _stage_releases(
             continue
         user = users.ensure(instance)
         checkpoint("stage.user")
-        if "release" in changes or not release.complete(instance, name):
+        if changes & {"release", "user"} or not release.complete(instance, name):
             release.stage(name, key, item.spec, item.content, item.config, item.secrets, user)
         select(instance, name, item.want.state, request["environment"])
         checkpoint("stage.selected")
 
 
-def select(instance: Instance, name: str, state: str, environment: str) -> None:
-    """Say which release the next activation of the instance takes."""
-    write_json(instance.staged, {"release": name, "state": state, "environment": environment})
+def select(instance: Instance, name: str, state: str, environment: str, *, renew: "Optional[bool]" = None) -> None:
+    """Say which release the next activation of the instance takes; with `renew` also if it runs (None: as it was)."""
+    chosen: dict[str, Any] = {"release": name, "state": state, "environment": environment}
+    before = read_json(instance.staged) or {}
+    if renew or (renew is None and before.get("renew") and before.get("release") == name):
+        chosen["renew"] = True
+    write_json(instance.staged, chosen)
 
 
 def collect(layout: Layout, keep: int) -> "dict[str, list[str]]":

@@ -50,6 +50,16 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+class Damaged(HostError):
+    """Stored files that are not (any more) what their name says; they were removed. `files` are their SHA-256."""
+
+    def __init__(self, paths: "list[str]", files: "set[str]") -> None:
+        super().__init__(
+            "%s was damaged in the store and has been removed; run again to fetch it anew" % ", ".join(paths)
+        )
+        self.files = files
+
+
 class _Inflater:
     """Reads exactly as many decompressed bytes as asked from a zlib stream, without holding more than a chunk."""
 

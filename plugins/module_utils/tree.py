@@ -83,29 +83,33 @@ def install(layout: Layout, tree: str, entries: "list[dict[str, Any]]", *, pytho
     if python:
         _check_made_here(entries)
     with staging_directory(layout.trees / tree) as new:
-        for entry in entries:
-            _place(layout, new, entry)
+        damaged = [entry for entry in entries if not _place(layout, new, entry)]
+        if damaged:
+            raise store.Damaged([e["path"] for e in damaged], {e["sha256"] for e in damaged})
         if python:
             _make_virtual_environment(new, layout.trees / tree)
         checkpoint("tree.filled")
         sealed = _seal(new)
         _make_read_only(new)
-        write_json(seal_path(layout, tree), {"files": sealed, "entries": entries}, 0o644)
+        made = _hashes_of_made(new, sealed, entries)
+        write_json(seal_path(layout, tree), {"files": sealed, "entries": entries, "made": made}, 0o644)
         checkpoint("tree.sealed")
     checkpoint("tree.named")
 
 
-def _place(layout: Layout, new: Path, entry: "dict[str, Any]") -> None:
+def _place(layout: Layout, new: Path, entry: "dict[str, Any]") -> bool:
+    """Whether the entry could be put in its place: a stored file that is not what its name says is removed instead."""
     path = new / entry["path"]
     path.parent.mkdir(parents=True, exist_ok=True)
     if "link" in entry:
         os.symlink(entry["link"], path)
-        return
+        return True
     blob = store.blob_path(layout.store, entry)
-    if store.hash_file(blob) != entry["sha256"]:
+    if not blob.is_file() or store.hash_file(blob) != entry["sha256"]:
         remove(blob)
-        raise HostError("%s was damaged in the store and has been removed; run again to fetch it anew" % entry["path"])
+        return False
     os.link(blob, path)
+    return True
 
 
 def _check_made_here(entries: "list[dict[str, Any]]") -> None:
@@ -168,21 +172,41 @@ def _seal(new: Path) -> "list[list[Any]]":
     return _scan(new)
 
 
+def _hashes_of_made(new: Path, sealed: "list[list[Any]]", entries: "list[dict[str, Any]]") -> "dict[str, str]":
+    """path -> SHA-256 of what was made here, byte code above all: Python runs that without a look at its source."""
+    distributed = {entry["path"] for entry in entries}
+    regular = (item[0] for item in sealed if item[1] == "f" and item[3] == 0)
+    return {path: store.hash_file(new / path) for path in regular if path not in distributed}
+
+
 def _make_read_only(new: Path) -> None:
     for directory, _names, _files in os.walk(new, topdown=False):
         os.chmod(directory, 0o555)
 
 
+def _seal_of(layout: Layout, tree: str) -> "Optional[dict[str, Any]]":
+    """The seal; None where there is none that can be read, which is as good as a broken one."""
+    try:
+        return dict(read_json(seal_path(layout, tree)) or {}) or None
+    except HostError:
+        return None
+
+
+def distrust(layout: Layout, tree: str) -> None:
+    """Break the seal of a tree in which `verify` found something, so that the next deploy makes it anew."""
+    remove(seal_path(layout, tree))
+
+
 def intact(layout: Layout, tree: str) -> bool:
     """Whether the tree is there and looks as when it was sealed (by stat, not by hash)."""
-    seal = read_json(seal_path(layout, tree))
+    seal = _seal_of(layout, tree)
     root = layout.trees / tree
     return seal is not None and root.is_dir() and _scan(root) == seal["files"]
 
 
 def verify(layout: Layout, tree: str) -> Optional[str]:
     """Hash every distributed file. Returns what is wrong, or None."""
-    seal = read_json(seal_path(layout, tree))
+    seal = _seal_of(layout, tree)
     if seal is None or digest(seal["entries"]) != tree or not intact(layout, tree):
         return "the tree %s was changed after it was installed" % tree[:12]
     for entry in seal["entries"]:

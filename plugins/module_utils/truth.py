@@ -95,7 +95,7 @@ def look(
         enabled=os.path.lexists(instance.wants), healthy=seen.healthy, detail="%s: %s" % (seen.probe, seen.detail),
         has_user=users.find(instance) is not None, tree_intact=_tree_intact(instance.layout, wanted_tree, trees),
         release_complete=bool(name) and release.complete(instance, str(name)),
-        void=_void(known.get(name or "")),
+        void=_void(known.get(name or "")), renew=bool(staged.get("renew")),
     )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         artifacts, need, sent, first = self.artifacts(), answer.get("need", {}), 0, answer
         images = transfer.images_by_tree(agents, artifacts)
         trees: dict[str, list[dict[str, Any]]] = {}
-        for _round in range(3):
+        for _round in range(4):
             trees.update(transfer.lists(need.get("trees", []), images))
             missing = set(need["files"]) if "files" in need else None
             known, complete = transfer.known_files(agents, artifacts, need.get("held", []))
