@@ -29,9 +29,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _result(self, status: str, result: Any) -> None:
         task = result._task
-        self._write(
-            {"host": result._host.get_name(), "action": task.action, "status": status, "result": result._result}
-        )
+        # ansible-core leaves "failed" out of what it hands to callbacks
+        said = {**result._result, "failed": status == "failed"}
+        self._write({"host": result._host.get_name(), "action": task.action, "status": status, "result": said})
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._result("ok", result)
