@@ -5,11 +5,13 @@
 
 import copy
 import hashlib
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.agentfactory.core.plugins.module_utils import credentials, store, tree, unit
+from ansible_collections.agentfactory.core.plugins.module_utils import credentials, files, store, tree, unit
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance, Layout
 
 MANIFEST = {
@@ -47,9 +49,18 @@ def manifest():
     return make_manifest
 
 
+def in_memory():
+    """A directory in memory, where there is one that programs can run from: hosts flush every change, which takes a disk long."""
+    if os.access("/dev/shm", os.W_OK) and not os.statvfs("/dev/shm").f_flag & os.ST_NOEXEC:
+        return "/dev/shm"
+    return None
+
+
 @pytest.fixture
-def layout(tmp_path):
-    return Layout(tmp_path / "host")
+def layout():
+    place = Path(tempfile.mkdtemp(dir=in_memory()))
+    yield Layout(place / "host")
+    files.remove(place)
 
 
 @pytest.fixture

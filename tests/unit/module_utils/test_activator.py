@@ -1,0 +1,510 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Walks over intents: activation, undo, resumption and removal, with real processes under a stand-in for systemd.
+
+systemd itself needs to be process 1, which it is on the lab's hosts, where the same is tested again. The stand-in keeps to what
+the code relies on: a unit is what lay on disk at the last reload, one under /run before one in /etc; a restart ends the old
+process, gives the new one an invocation id, the unit's environment and its credentials; a process that ends is seen as waiting
+for its next start. It does not sandbox, and it does not start a process again.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import types
+import uuid
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.agentfactory.core.plugins.module_utils import (
+    activation,
+    activator,
+    credentials,
+    egress,
+    files,
+    health,
+    history,
+    release,
+    staging,
+    systemd,
+    tree,
+    truth,
+    unit,
+    users,
+)
+from ansible_collections.agentfactory.core.plugins.module_utils.errors import HostError
+from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
+
+KEY = b"k" * 32
+WHO = {"run": "run-1", "user": "ann", "controller": "desk", "pid": "1:1"}
+PROGRAM = """#!%s -IS
+import json, os, socket, sys, time
+config = json.load(open(os.environ["AGENT_CONFIG"]))
+token = os.path.join(os.path.dirname(os.environ["AGENT_CONFIG"]), "token")
+print("my token is", open(token).read(), flush=True)
+if config["how"] == "ends":
+    sys.exit(7)
+if config["how"] != "deaf":
+    listener = socket.create_server(("127.0.0.1", int(os.environ["AGENT_PORT_HTTP"])))
+    if config["how"] == "dies":
+        connection, _ = listener.accept()
+        sys.exit(9)
+    while True:
+        listener.accept()[0].close()
+time.sleep(600)
+"""
+
+
+class FakeSystemd(systemd.Systemd):
+    def __init__(self, layout):
+        super().__init__()
+        self.layout, self.loaded, self.running, self.calls = layout, {}, {}, []
+
+    def _disk(self):
+        found = {}
+        for place in (self.layout.units, self.layout.scratch_units, self.layout.proof_units):
+            found.update({p.name: p.read_text() for p in place.glob("agentfactory-*.service")})
+        return found
+
+    def reload(self):
+        self.loaded = dict({u: text for u, text in self.loaded.items() if u in self.running}, **self._disk())
+
+    def restart(self, name):
+        self.calls.append("restart " + name)
+        self._kill(name)
+        text = self.loaded[name]
+        environment = dict(re.findall(r'^Environment="([A-Z_]+)=(.*)"$', text, re.MULTILINE))
+        command = shlex.split(re.search("^ExecStart=(.*)$", text, re.MULTILINE)[1])
+        command[0] = str(self.layout.root) + command[0]
+        shown = Path(environment["AGENT_CONFIG"]).parent
+        files.remove(shown)
+        shown.mkdir(parents=True)
+        for credential, source in re.findall(r"^LoadCredential=([^:]+):(.*)$", text, re.MULTILINE):
+            (shown / credential).write_bytes(Path(str(self.layout.root) + source).read_bytes())
+        log = open(self._log(name), "wb")  # noqa: SIM115
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        log.close()
+        self.running[name] = (process, uuid.uuid4().hex)
+
+    def _log(self, name):
+        return str(self.layout.root / ("log-" + name))
+
+    def journal(self, name, _invocation, lines=20):
+        return (files.read_text(Path(self._log(name))) or "").splitlines()[-lines:]
+
+    def show(self, names):
+        return {name: self._show(name) for name in list(names)}
+
+    def _show(self, name):
+        state = {
+            "LoadState": "loaded" if name in self.loaded else "not-found", "ActiveState": "inactive", "SubState": "dead",
+            "Result": "success", "NRestarts": "0", "MainPID": "0", "ExecMainStatus": "0", "InvocationID": "",
+        }  # fmt: skip
+        if name in self.running:
+            process, invocation = self.running[name]
+            state["InvocationID"] = invocation
+            if process.poll() is None:
+                state.update(ActiveState="active", SubState="running", MainPID=str(process.pid))
+            else:
+                state.update(ActiveState="activating", SubState="auto-restart", Result="exit-code")
+                state["ExecMainStatus"] = str(process.returncode)
+        return state
+
+    def stop(self, name, timeout):
+        self.calls.append("stop " + name)
+        self._kill(name)
+        self.running.pop(name, None)
+        self.reload()
+
+    def start_and_wait(self, name, timeout):
+        self.restart(name)
+        if self.running[name][0].wait(timeout):
+            raise HostError("Job for %s failed" % name)
+
+    def forget(self, name):
+        pass
+
+    def _kill(self, name):
+        if name in self.running:
+            process = self.running[name][0]
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+    def runs(self, instance):
+        """The release in the process of an instance, if there is one."""
+        process = self.running.get(instance.unit, (None,))[0]
+        if process is None or process.poll() is not None:
+            return None
+        return truth.process_environment(process.pid).get("AGENT_RELEASE")
+
+
+@pytest.fixture
+def fake(layout, monkeypatch):
+    layout.root.mkdir(parents=True)
+    made, gone = FakeSystemd(layout), set()
+    me = types.SimpleNamespace(pw_uid=os.getuid(), pw_gid=os.getgid(), pw_name="me")
+    monkeypatch.setattr(users, "find", lambda instance: None if instance.id in gone else me)
+    monkeypatch.setattr(users, "remove", lambda instance: gone.add(instance.id))
+    monkeypatch.setattr(credentials, "directory", lambda _how, name: str(layout.root / "run/credentials" / name))
+    monkeypatch.setattr(egress.shutil, "which", lambda *_args, **_more: None)
+    monkeypatch.setattr(activation, "journal", made.journal)
+    yield made
+    for name in made.running:
+        made._kill(name)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def world(layout, fake, distribute, manifest):
+    """Stages releases and walks intents on one host."""
+    code, listed = distribute({"bin/arm": ("x", (PROGRAM % sys.executable).encode())})
+    tree.install(layout, code, listed, python=False)
+    ports = {}
+
+    class World:
+        systemd = fake
+
+        def instance(self, name="0", agent="robot-arm"):
+            return Instance(layout, agent, name)
+
+        def stage(self, version, how="well", name="0", agent="robot-arm", **wanted):
+            instance = self.instance(name, agent)
+            ports.setdefault(instance.id, free_port())
+            made = manifest(
+                name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 20}, **wanted),
+                stop={"signal": "SIGTERM", "timeout": 5},
+            )  # fmt: skip
+            spec = unit.Spec(
+                instance, made, "lab", code, {"http": ports[instance.id]}, {"tasks": 9}, 257, credentials.LOADED
+            )
+            config, secrets = {"how": how}, {"token": "hunter2"}
+            staged = release.identify(KEY, spec, "content", config, secrets)
+            release.stage(staged, KEY, spec, "content", config, secrets, users.find(instance))
+            staging.select(instance, staged, "started", "lab")
+            return staged
+
+        def port(self, name="0", agent="robot-arm"):
+            return ports[self.instance(name, agent).id]
+
+        def step(self, to, name="0", agent="robot-arm", action="activate"):
+            instance = self.instance(name, agent)
+            return {
+                "agent": agent, "instance": name, "action": action, "to": to, "from": release.proven(instance),
+                "was_running": bool(fake.runs(instance)), "phase": "planned",
+            }  # fmt: skip
+
+        def walk(self, *steps, **request):
+            """Write the intent and walk it to its end; the steps as they are then."""
+            activator.write_intent(layout, list(steps), dict({"who": WHO}, **request))
+            return self.resume()
+
+        def resume(self):
+            walk = activator.Walk(layout)
+            walk.systemd = fake
+            walk.all()
+            return activator.read_intent(layout)["steps"]
+
+        def run(self, version, **more):
+            """A good release that runs."""
+            name = self.stage(version, **more)
+            assert (
+                self.walk(self.step(name, more.get("name", "0"), more.get("agent", "robot-arm")))[0]["result"] == "ok"
+            )
+            return name
+
+    return World()
+
+
+def unsettled(world, name, instance=None):
+    """What is wrong, if not: the release `name` runs, boots, starts at boot, and nothing is half done (None: nothing is there)."""
+    instance = instance or world.instance()
+    holds = {
+        "runs": world.systemd.runs(instance) == name,
+        "boots": release.proven(instance) == name,
+        "enabled": os.path.lexists(instance.wants) == (name is not None),
+        "unit": name is None or instance.unit_file.read_bytes() == release.unit_text(instance, name),
+        "no proof": not instance.proof_file.exists(),
+        "current": (os.readlink(instance.current) if os.path.lexists(instance.current) else None)
+        == (name and "releases/" + name),
+        "done": activator.read_intent(instance.layout)["done"],
+    }
+    return [what for what, true in holds.items() if not true]
+
+
+# -- one activation ---------------------------------------------------------------------------------------------------
+
+
+def test_a_first_install_is_started_proven_and_committed(world, layout):
+    name = world.stage("1.0")
+    step = world.walk(world.step(name))[0]
+    assert (step["phase"], step["result"]) == ("done", "ok")
+    assert step["gap"] >= 0
+    assert unsettled(world, name) == []
+    assert release.everything(world.instance())[name].good
+    assert [(r["action"], r["from"], r["to"], r["result"]) for r in history.read(layout)] == [
+        ("activate", None, name, "ok")
+    ]
+
+
+def test_an_update_and_the_way_back_are_the_same_thing(world):
+    old, new = world.run("1.0"), world.run("1.1")
+    assert unsettled(world, new) == []
+    assert release.choose(world.instance(), "previous").name == old
+    assert world.walk(world.step(old))[0]["result"] == "ok"
+    assert unsettled(world, old) == []
+
+
+FAILURES = {
+    "ends at once": ({"how": "ends"}, "start|process", "exit status 7"),
+    "never listens": ({"how": "deaf", "start_timeout": 0.4}, "tcp port", "nothing listens"),
+    "dies while baking": ({"how": "dies", "bake": 5}, "process|tcp port", "ended|nothing listens"),
+}
+
+
+@pytest.mark.parametrize("failure", list(FAILURES))
+def test_a_first_install_that_fails_leaves_nothing_running(world, failure):
+    wanted, check, seen = FAILURES[failure]
+    name = world.stage("1.0", **wanted)
+    step = world.walk(world.step(name))[0]
+    assert (step["result"], step["phase"]) == ("failed", "done")
+    assert re.search(check, step["evidence"]["check"])
+    assert re.search(seen, step["message"])
+    assert "nothing runs" in step["message"]
+    assert unsettled(world, None) == []
+    found = release.everything(world.instance())[name]
+    assert found.status == release.VOID
+    assert found.evidence["summary"] == step["evidence"]["summary"]
+
+
+@pytest.mark.parametrize("failure", list(FAILURES))
+def test_an_update_that_fails_is_undone(world, layout, failure):
+    old = world.run("1.0")
+    bad = world.stage("1.1", **FAILURES[failure][0])
+    step = world.walk(world.step(bad))[0]
+    assert step["result"] == "failed"
+    assert "%s runs again and is healthy" % old in step["message"]
+    assert unsettled(world, old) == []
+    statuses = {n: r.status for n, r in release.everything(world.instance()).items()}
+    assert statuses == {old: release.GOOD, bad: release.VOID}
+    assert [r["result"] for r in history.read(layout)] == ["ok", "undone"]
+
+
+def test_no_secret_is_in_the_evidence(world, layout):
+    step = world.walk(world.step(world.stage("1.0", how="ends")))[0]
+    assert any("my token is ********" in line for line in step["evidence"]["journal"])
+    for path in (activator.intent_path(layout), world.instance().releases / step["to"] / "verdict.json"):
+        assert "hunter2" not in path.read_text()
+
+
+def test_a_journal_that_cannot_be_read_does_not_keep_the_old_release_down(world, monkeypatch):
+    old = world.run("1.0")
+    monkeypatch.setattr(activation, "journal", systemd.journal)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert world.walk(world.step(world.stage("1.1", how="ends")))[0]["result"] == "failed"
+    assert unsettled(world, old) == []
+
+
+def test_nothing_is_switched_when_the_preflight_says_no(world, layout):
+    old = world.run("1.0")
+    before = list(world.systemd.calls)
+    incomplete = world.stage("1.1")
+    (world.instance().releases / incomplete / "credentials/token").unlink()
+    step = world.walk(world.step(incomplete))[0]
+    assert (step["result"], step["evidence"]["check"]) == ("failed", "preflight")
+    assert "not complete" in step["message"]
+    assert world.systemd.calls == before
+    assert unsettled(world, old) == []
+
+
+def test_a_port_that_somebody_else_has_is_told_before_the_switch(world, monkeypatch):
+    old = world.run("1.0")
+    new = world.stage("1.1")
+    real = health.listeners
+    foreign = health.Listener("0.0.0.0", world.port(), os.getuid() + 1)
+    monkeypatch.setattr(health, "listeners", lambda pid="self": [*real(pid), foreign])
+    before = list(world.systemd.calls)
+    step = world.walk(world.step(new))[0]
+    assert "port %d is taken by a process of user id %d" % (world.port(), os.getuid() + 1) in step["message"]
+    assert world.systemd.calls == before
+    assert unsettled(world, old) == []
+
+
+def test_what_answers_must_be_the_release(world, monkeypatch):
+    """systemd that was not told of the new unit starts the old release again: healthy, but not what was asked for."""
+    old = world.run("1.0")
+    monkeypatch.setattr(world.systemd, "reload", lambda: None)
+    new = world.stage("1.1")
+    step = world.walk(world.step(new))[0]
+    assert step["evidence"]["check"] == "proof"
+    assert "the process that answers is release %s, not %s" % (old, new) in step["message"]
+    assert release.proven(world.instance()) == old
+
+
+# -- killed at every step ---------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The activator died here. What a context manager would still do, no SIGKILL lets happen; these paths have none."""
+
+
+def die_at(monkeypatch, name):
+    def checkpoint(here):
+        if here == name:
+            raise Killed(name)
+
+    for module in (activation, activator):
+        monkeypatch.setattr(module, "checkpoint", checkpoint)
+
+
+UNTIL_PROVEN = ["activate.switching", "activate.proof-unit", "activate.started", "activate.proven"]
+
+
+@pytest.mark.parametrize("point", [*UNTIL_PROVEN, "activate.committing", "activate.committed"])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_activation_that_was_killed_goes_on(world, layout, point, first):
+    old = None if first else world.run("1.0")
+    new = world.stage("1.1")
+    activator.write_intent(layout, [world.step(new)], {"who": WHO})
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, point)
+        walk = activator.Walk(layout)
+        walk.systemd = world.systemd
+        with pytest.raises(Killed):
+            walk.agent(walk.intent["steps"])
+    # A reboot here would start what the unit in /etc says: the last proven release.
+    assert release.proven(world.instance()) == (new if point == "activate.committed" else old)
+    assert world.resume()[0]["result"] == "ok"
+    assert unsettled(world, new) == []
+
+
+@pytest.mark.parametrize("point", ["activate.undoing", *UNTIL_PROVEN[:3]])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_failing_activation_that_was_killed_is_undone(world, layout, point, first):
+    old = None if first else world.run("1.0")
+    bad = world.stage("1.1", how="deaf", start_timeout=0.3)
+    activator.write_intent(layout, [world.step(bad)], {"who": WHO})
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, point)
+        walk = activator.Walk(layout)
+        walk.systemd = world.systemd
+        with pytest.raises(Killed):
+            walk.agent(walk.intent["steps"])
+    assert release.proven(world.instance()) == old
+    assert world.resume()[0]["result"] == "failed"
+    assert unsettled(world, old) == []
+    assert release.everything(world.instance())[bad].status == release.VOID
+
+
+def test_after_a_reboot_the_proven_release_runs_and_the_intent_is_closed(world, layout):
+    old = world.run("1.0")
+    new = world.stage("1.1")
+    activator.write_intent(layout, [world.step(new)], {"who": WHO})
+    activator.close_after_reboot(layout, activator.read_intent(layout))
+    intent = activator.read_intent(layout)
+    assert intent["done"]
+    assert intent["interrupted"]
+    assert release.proven(world.instance()) == old
+    assert history.read(layout)[-1]["result"] == "interrupted by a reboot"
+
+
+# -- several instances and agents -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_when_one_instance_fails_the_rest_is_skipped_and_its_siblings_go_back(world, undo):
+    old = {name: world.run("1.0", name=name) for name in "012"}
+    new = {name: world.stage("1.1", "ends" if name == "1" else "well", name) for name in "012"}
+    steps = world.walk(*[world.step(new[name], name) for name in "012"], undo_siblings=undo)
+    assert [s["result"] for s in steps] == ["undone" if undo else "ok", "failed", "skipped"]
+    expected = {"0": old["0"] if undo else new["0"], "1": old["1"], "2": old["2"]}
+    for name, wanted in expected.items():
+        assert unsettled(world, wanted, world.instance(name)) == []
+    assert world.systemd.calls.count("restart " + world.instance("2").unit) == 1
+
+
+def test_a_sibling_that_was_new_is_taken_away_again(world):
+    new = {name: world.stage("1.0", "ends" if name == "1" else "well", name) for name in "01"}
+    steps = world.walk(*[world.step(new[name], name) for name in "01"])
+    assert [s["result"] for s in steps] == ["undone", "failed"]
+    assert [unsettled(world, None, world.instance(name)) for name in "01"] == [[], []]
+
+
+def test_agents_do_not_wait_for_each_other_but_removals_do(world):
+    world.run("1.0", agent="legacy")
+    bad, good = world.stage("1.0", "ends", agent="eye"), world.stage("1.0", agent="ear")
+    steps = world.walk(
+        world.step(bad, agent="eye"), world.step(good, agent="ear"), world.step(None, agent="legacy", action="remove")
+    )
+    assert [s["result"] for s in steps] == ["failed", "ok", "skipped"]
+    assert world.systemd.runs(world.instance(agent="ear")) == good
+    assert world.systemd.runs(world.instance(agent="legacy"))
+
+
+# -- the simple steps -------------------------------------------------------------------------------------------------
+
+
+def test_stop_and_start_again(world):
+    name = world.run("1.0")
+    instance = world.instance()
+    assert world.walk(world.step(None, action="stop"))[0]["message"] == "is stopped"
+    assert world.systemd.runs(instance) is None
+    assert not os.path.lexists(instance.wants)
+    assert release.proven(instance) == name
+    assert world.walk(world.step(name))[0]["result"] == "ok"
+    assert unsettled(world, name) == []
+    instance.wants.unlink()
+    assert world.walk(world.step(None, action="enable"))[0]["result"] == "ok"
+    assert unsettled(world, name) == []
+    assert world.walk(world.step(None, action="deactivate"))[0]["result"] == "ok"
+    assert unsettled(world, None) == []
+    assert name in release.everything(instance)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_removal_keeps_the_state_unless_it_is_purged(world, layout, monkeypatch, purge):
+    monkeypatch.setattr(os, "chown", lambda *_args, **_more: None)
+    world.run("1.0")
+    sibling = world.run("1.0", name="1")
+    instance = world.instance()
+    (instance.state / "data").mkdir(parents=True)
+    # The processes here are the test's own user's, which owns others too.
+    monkeypatch.setattr("%s._processes_of" % activator.removal.__name__, lambda _uid: [])
+    monkeypatch.setattr("%s.health.listeners" % activator.removal.__name__, list)
+    step = world.walk(world.step(None, action="remove"), purge=purge)[0]
+    assert step["result"] == "ok", step["message"]
+    assert ("its state is kept" in step["message"]) != purge
+    assert (instance.state / "data").exists() != purge
+    for path in (instance.home, instance.unit_file, instance.proof_file, instance.wants):
+        assert not os.path.lexists(path)
+    assert world.systemd.runs(world.instance("1")) == sibling
+    assert tree.present(layout)
+
+
+def test_what_is_left_after_a_removal_fails_it(world, monkeypatch):
+    world.run("1.0")
+    monkeypatch.setattr(users, "remove", lambda _instance: None)
+    monkeypatch.setattr("%s._processes_of" % activator.removal.__name__, lambda _uid: ["4711"])
+    step = world.walk(world.step(None, action="remove"))[0]
+    assert step["result"] == "failed"
+    assert "still there after the removal" in step["message"]
+    assert "process 4711" in step["message"]
+    assert "user af-" in step["message"]
+
+
+def test_the_intent_is_json_that_says_who(world, layout):
+    world.run("1.0")
+    intent = json.loads(activator.intent_path(layout).read_text())
+    assert (intent["run"], intent["who"]["user"], intent["done"]) == ("run-1", "ann", True)
