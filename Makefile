@@ -60,7 +60,9 @@ unit-py39: ## Unit tests of what runs on hosts, on the hosts' oldest Python
 sanity: setup ## ansible-test sanity
 	@tools/sanity $(ARGS)
 
-integration: setup packages ## Tests on real hosts
+integration: setup ## Tests on real hosts, and of the example agents
+	@tools/packages tests
+	$(PYTEST) examples/agents/thermostat
 	$(PYTEST) tests/integration $(ARGS)
 
 molecule: setup packages ## The scenarios under molecule/

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PACKAGE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import ArtifactError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.manifest import ManifestError
@@ -37,6 +38,8 @@ class ActionModule(ActionBase):
                     diff=bool(self._task.diff),
                 )
             )
+            if not done.changed and not self._task.check_mode:
+                freshness.found_unchanged(self._place(options["artifacts"]), done.name)
         except (ManifestError, PackageError, ArtifactError) as error:
             return result | {"failed": True, "msg": str(error)}
         except OSError as error:

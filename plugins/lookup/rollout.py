@@ -17,7 +17,8 @@ options:
       - V(managed) gives the group of the fleet's hosts, and fails where the inventory has no fleet.
       - V(stage) does the same and begins a run. It fails where C(-e agents=) names an agent that the fleet
         does not declare.
-      - V(package) gives the same group where an artifact is missing that can be packaged from its source, else nothing.
+      - V(package) gives the same group where an artifact is missing that can be packaged from its source, or where the source
+        was touched since, else nothing.
       - V(unpackaged) gives what is missing, as a list of C(name), C(version) and C(source).
       - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many
         agents would be removed, and where too many hosts failed already.
@@ -57,7 +58,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
-from ansible_collections.agentfactory.core.plugins.plugin_utils import rollout, rollout_report, run
+from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness, rollout, rollout_report, run
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
 
 GROUP = "agentfactory"
@@ -126,10 +127,22 @@ def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:
         return [
             {"name": str(name), "version": str(version), "source": str(sources[name])}
             for name, version in wanted.items()
-            if version not in artifacts.versions(name)
+            if version not in artifacts.versions(name) or _edited(artifacts.root, name, version, str(sources[name]))
         ]
     except ArtifactError as error:
         raise AnsibleError(str(error)) from error
+
+
+def _edited(artifacts: str, name: str, version: str, source: str) -> bool:
+    """Whether the source of this very version was touched after it was packaged."""
+    if not freshness.touched_since(source, freshness.packaged_at(artifacts, name)):
+        return False
+    from ansible_collections.agentfactory.core.plugins.plugin_utils.manifest import ManifestError, load
+
+    try:
+        return bool(load(source)["version"] == version)
+    except ManifestError:
+        return True  # packaging says what is wrong with it
 
 
 def _package(variables: dict[str, Any]) -> str | list[str]:

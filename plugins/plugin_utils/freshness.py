@@ -1,0 +1,38 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a source was touched since it was packaged: cheap enough to ask at every deploy.
+
+An edit without a new version must not go unseen; what it is worth, packaging finds out by content.
+"""
+
+import os
+
+_NOT_SOURCE = {"__pycache__", "dist", "build", "venv", "node_modules", "agent.lock"}
+
+
+def touched_since(source: str, when: float) -> bool:
+    """Whether any file below the directory `source` is newer than `when` (Unix s). Hidden and derived ones do not count."""
+    for folder, names, files in os.walk(source):
+        names[:] = [name for name in names if name not in _NOT_SOURCE and not name.startswith(".")]
+        for name in files:
+            if name not in _NOT_SOURCE and not name.startswith(".") and _changed(os.path.join(folder, name)) > when:
+                return True
+    return False
+
+
+def packaged_at(artifacts: str, name: str) -> float:
+    """When the agent was last packaged or found to be as packaged (Unix s); 0 where it never was."""
+    return _changed(os.path.join(artifacts, name, "index.json"))
+
+
+def found_unchanged(artifacts: str, name: str) -> None:
+    """Note that the source, whatever its times, is what was packaged."""
+    os.utime(os.path.join(artifacts, name, "index.json"))
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
