@@ -12,18 +12,17 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.module_utils import files
 from ansible_collections.agentfactory.core.plugins.module_utils.errors import Busy, HostError
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)
-    )
-)
+
+@settings(max_examples=50)
+@given(st.recursive(SCALARS, lambda s: st.lists(s) | st.dictionaries(st.text(max_size=5), s), max_leaves=8))
 def test_canonical_is_one_encoding_of_a_value(value):
     data = files.canonical(value)
     assert json.loads(data) == value
