@@ -91,7 +91,7 @@ def complete(instance: Instance, name: str) -> bool:
     """Whether everything that was staged is still there as it was, for the user that the instance has now."""
     directory = instance.releases / name
     facts = _facts(directory / "release.json")
-    if facts is None:
+    if not facts or not facts.get("files"):  # also one that an older library wrote: it is staged anew
         return False
     with contextlib.suppress(KeyError):
         if pwd.getpwnam(instance.user).pw_uid != facts["uid"]:
