@@ -74,7 +74,8 @@ class FakeSystemd(systemd.Systemd):
         return found
 
     def reload(self):
-        self.loaded = dict({u: text for u, text in self.loaded.items() if u in self.running}, **self._disk())
+        with self._lock:  # agents are walked in parallel
+            self.loaded = dict({u: text for u, text in self.loaded.items() if u in self.running}, **self._disk())
 
     def restart(self, name):
         self.calls.append("restart " + name)
@@ -153,7 +154,9 @@ def fake(layout, monkeypatch):
     me = types.SimpleNamespace(pw_uid=os.getuid(), pw_gid=os.getgid(), pw_name="me")
     monkeypatch.setattr(users, "find", lambda instance: None if instance.id in gone else me)
     monkeypatch.setattr(users, "remove", lambda instance: gone.add(instance.id))
-    monkeypatch.setattr(credentials, "directory", lambda _how, name: str(layout.root / "run/credentials" / name))
+    monkeypatch.setattr(
+        credentials, "directory", lambda _how, name: "%s/run/agentfactory/%s/credentials" % (layout.root, name)
+    )
     monkeypatch.setattr(egress.shutil, "which", lambda *_args, **_more: None)
     monkeypatch.setattr(activation, "journal", made.journal)
     yield made
