@@ -145,6 +145,8 @@ class Remote:
 
 def _no_answer(result: dict[str, Any]) -> str:
     """What to say when the host's library did not speak: no Python, no sudo, killed, full disk."""
+    if result.get("rc") in (137, -9):
+        return "the host gave no answer: the work there was killed (SIGKILL; out of memory?). Run this again, it goes on from there"
     shown = (str(result.get("stderr", "")) or str(result.get("stdout", ""))).strip().splitlines()[-6:]
     return f"the host gave no answer (exit status {result.get('rc')}): " + (" | ".join(shown) or "nothing was printed")
 
