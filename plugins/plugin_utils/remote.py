@@ -137,7 +137,10 @@ class Remote:
         result = self._execute(self._command, data)
         for line in str(result.get("stdout", "")).splitlines():
             if line.startswith(ANSWER):
-                return dict(json.loads(line[len(ANSWER) :]))
+                try:
+                    return dict(json.loads(line[len(ANSWER) :]))
+                except ValueError:  # the connection was cut in the middle of it
+                    break
             if line == NEEDS_LIBRARY and not source:
                 raise LibraryMissing
         raise RemoteError(_no_answer(result))
