@@ -243,7 +243,7 @@ def _space(error: OSError, layout: Layout) -> str:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return ""
     found = []
-    for path in (layout.opt.parent, layout.state.parent, layout.units):
+    for path in filter(os.path.isdir, (layout.opt.parent, layout.state.parent, layout.units)):
         free = os.statvfs(path)
         found.append("%d kB, %d files below %s" % (free.f_bavail * free.f_frsize // 1024, free.f_favail, path))
     return " (free: %s). What runs was left alone" % "; ".join(found)

@@ -102,6 +102,10 @@ def _drift(instance: Instance, now: Any, found: "dict[str, Any]", declared: "Opt
         drift.append("the unit was changed")
     if found["release"] and not now.tree_intact:
         drift.append("the code was changed")
+    if now.booted and not now.has_user:
+        drift.append("its user is gone")
+    if now.booted and not now.release_complete:
+        drift.append("the configuration or the secrets were changed")
     if now.running and now.booted and now.running != now.booted:
         drift.append("%s runs, %s would boot" % (now.running, now.booted))
     if now.booted and (read_json(instance.staged) or {}).get("state") == "started" and not now.enabled:

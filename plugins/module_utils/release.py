@@ -151,13 +151,16 @@ def judge(instance: Instance, name: str, status: str, evidence: "dict[str, Any]"
 
 
 def proven(instance: Instance) -> Optional[str]:
-    """The release that boots: the one the unit in /etc names."""
-    return named_by(instance.unit_file)
+    """The release that boots: the one the unit in /etc names; if somebody made it name none, the last good one."""
+    named = named_by(instance.unit_file)
+    if named is None and instance.unit_file.exists():
+        return next((r.name for r in reversed(everything(instance).values()) if r.good), None)
+    return named
 
 
 def named_by(unit_file: Any) -> Optional[str]:
     try:
-        match = _RUNNING.search(unit_file.read_text())
+        match = _RUNNING.search(unit_file.read_text(errors="replace"))
     except FileNotFoundError:
         return None
     return match[1] if match else None
