@@ -1,0 +1,164 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Full disks, damaged transfers, and files that somebody changed on a host: told, repaired, never run."""
+
+import random
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import package
+
+from . import faults
+from .faults import AGENT, ALL_AT_ONCE, HOME, UNIT
+from .harness import AGENTS, PLATFORMS, Fleet, Lab, Shelf
+
+BIG = "5.0.0"
+SSH = """#!/usr/bin/env python3
+import os, subprocess, sys
+data = sys.stdin.buffer.read()
+if len(data) > 100_000:  # only a transfer of files is that long
+    data = {damage}
+sys.exit(subprocess.run(["ssh", *sys.argv[1:]], input=data).returncode)
+"""
+TREE = "$(ls -d /opt/agentfactory/trees/*/bin | head -1)/.."
+RELEASE = f"$(readlink -f {HOME}/current)"
+DAMAGE = {
+    "code": f"echo '# more' >> {TREE}/bin/probe-agent",
+    "seal": "f=$(ls /opt/agentfactory/trees/*.json); head -c 50 $f > /tmp/cut; cp /tmp/cut $f",
+    "foreign file": f"chmod u+w {TREE}/bin && touch {TREE}/bin/more",
+    "unit": f"echo 'Environment=FORGED=1' >> {UNIT}",
+    "empty unit": f"truncate -s 0 {UNIT}",
+    "staged unit": f"echo '# more' >> {RELEASE}/unit",
+    "secret": f"printf xxxx > {RELEASE}/credentials/token",
+    "lost secret": f"rm {RELEASE}/credentials/token",
+    "configuration": f"printf '{{\"greeting\":\"forged\"}}' | tee {RELEASE}/config.json >/dev/null",
+    "release": f"truncate -s 40 {RELEASE}/release.json",
+    "user": "userdel -f $(awk -F: '$5==\"probe-agent@0\" {print $1}' /etc/passwd)",
+    "egress rules": f"truncate -s 0 {RELEASE}/egress.nft",
+}
+# Same size, same time: only hashes tell.
+UNSEEN = [
+    f"t=$(stat -c %y {TREE}/bin/probe-agent); sed -i -b '0,/An agent for tests/s//Me agent for tests/' {TREE}/bin/probe-agent; "
+    f"touch -d \"$t\" {TREE}/bin/probe-agent",
+    f"sed -i 's/hello/olleh/' {RELEASE}/config.json {RELEASE}/credentials/config.json 2>/dev/null; true",
+    f"sed -i 's/^UMask=0077/UMask=0000/' {RELEASE}/unit",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def big(shelf: Shelf) -> str:
+    """A version with 200 kB that cannot be compressed."""
+    source = shelf.folder / "sources" / "big"
+    shutil.copytree(AGENTS / AGENT, source)
+    manifest = yaml.safe_load((source / "agent.yml").read_text())
+    manifest.update(version=BIG, health={**manifest["health"], "bake": 1})
+    (source / "agent.yml").write_text(yaml.safe_dump(manifest))
+    (source / "ballast.bin").write_bytes(random.Random(1).randbytes(200_000))
+    package.package(package.Request(str(source), str(shelf.artifacts), platforms=PLATFORMS))
+    return BIG
+
+
+@pytest.fixture
+def small_opt(lab: Lab) -> Iterator[None]:
+    """A file system of 100 kB on /opt: not even the host's library fits."""
+    lab.on_all(lambda host: host.sh("mount -t tmpfs -o size=100k tmpfs /opt"))
+    yield
+    lab.on_all(lambda host: host.sh("umount -l /opt"))
+
+
+def declare(fleet: Fleet, version: str, **more: object) -> None:
+    fleet.write({AGENT: {"version": version, "rollout": ALL_AT_ONCE, **more}})
+
+
+def nothing_half_there(fleet: Fleet) -> None:
+    for host in fleet.lab.hosts:
+        assert host.sh("find /opt/agentfactory -name '.new-*' -o -name '.*.tmp'", check=False) == ""
+
+
+def test_a_full_disk(small_opt, fleet, big):
+    """First without room for anything, then with room for what runs but not for its update."""
+    declare(fleet, "1.0.0")
+    result = fleet.deploy().failed()
+    for host in fleet.lab.hosts:
+        assert "No space left on device" in result.verdict(host), result.output
+    nothing_half_there(fleet)
+    fleet.lab.on_all(lambda host: host.sh("mount -o remount,size=2m /opt"))
+    faults.converges(fleet, "1.0.0")
+
+    fleet.lab.on_all(lambda host: host.sh("dd if=/dev/zero of=/opt/ballast bs=4k 2>/dev/null", check=False))
+    before = fleet.lab.on_all(lambda host: host.agent()["pid"])
+    declare(fleet, big)
+    result = fleet.deploy().failed()
+    for host in fleet.lab.hosts:
+        assert "No space left on device" in result.verdict(host), result.output
+        assert "below /opt" in result.verdict(host), "how much is free is told"
+    nothing_half_there(fleet)
+    assert fleet.lab.on_all(lambda host: host.agent()["pid"]) == before
+    fleet.lab.on_all(lambda host: host.sh("rm /opt/ballast"))
+    faults.converges(fleet, big)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [("data[:-50_000]", "ended early"), ("data[:-50_000] + bytes([data[-50_000] ^ 1]) + data[-49_999:]", "damaged")],
+    ids=["cut off", "a bit flipped"],
+)
+def test_a_damaged_transfer(module_fleet, big, tmp_path, damage, told):
+    declare(module_fleet, "1.0.0")
+    module_fleet.deploy().ok()
+    before = module_fleet.lab.on_all(lambda host: host.agent()["pid"])
+    wrapper = tmp_path / "ssh"
+    wrapper.write_text(SSH.format(damage=damage))
+    wrapper.chmod(0o755)
+    declare(module_fleet, big)
+    result = module_fleet.deploy(env={"ANSIBLE_SSH_EXECUTABLE": str(wrapper)}).failed()
+    for host in module_fleet.lab.hosts:
+        assert told in result.verdict(host), result.output
+        assert "unexpected" not in result.verdict(host), result.output
+    nothing_half_there(module_fleet)
+    assert module_fleet.lab.on_all(lambda host: host.agent()["pid"]) == before
+
+
+def batches(names: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(names[at : at + 3]) for at in range(0, len(names), 3)]
+
+
+@pytest.mark.parametrize("names", batches(list(DAMAGE)), ids=", ".join)
+def test_what_was_changed_on_a_host_is_repaired_and_started_again(module_fleet, names):
+    declare(module_fleet, "1.1.0")
+    module_fleet.deploy().ok()
+    hosts = dict(zip(module_fleet.lab.hosts, names, strict=True))
+    before = {host: host.agent() for host in hosts}
+    module_fleet.lab.on_all(lambda host: host.sh(DAMAGE[hosts[host]]))
+    status = module_fleet.run("status").ok()
+    for host, name in hosts.items():
+        (found,) = (item for result in status.of(host, "agent_info") for item in result["instances"])
+        assert found["drift"], f"{name}: {found}"
+    faults.converges(module_fleet, "1.1.0")
+    for host, name in hosts.items():
+        now = host.agent()
+        assert now.pop("pid") != before[host].pop("pid"), f"{name}: what was started before the repair still runs"
+        assert now == before[host], name
+        assert host.sh(f"cat {UNIT}") == host.sh(f"cat {RELEASE}/unit")
+
+
+def test_damage_that_only_hashes_see_is_refused_at_activation(module_fleet):
+    """A restart of damaged code, configuration or unit does not happen; what runs goes on; the next deploy repairs it."""
+    declare(module_fleet, "1.1.0")
+    module_fleet.deploy().ok()
+    before = module_fleet.lab.on_all(lambda host: host.agent()["pid"])
+    for host, script in zip(module_fleet.lab.hosts, UNSEEN, strict=True):
+        host.sh(script)
+    result = module_fleet.run("restart").failed()
+    assert module_fleet.lab.on_all(lambda host: host.agent()["pid"]) == before, result.output
+    assert "not what was distributed" in result.verdict(module_fleet.lab.hosts[0]), result.output
+    for host in module_fleet.lab.hosts[1:]:
+        assert "was changed" in result.verdict(host), result.output
+    faults.converges(module_fleet, "1.1.0")
+    after = module_fleet.lab.on_all(lambda host: host.agent())
+    assert not {now["pid"] for now in after} & set(before)
+    assert [now["config"]["greeting"] for now in after] == ["hello"] * 3
