@@ -3,19 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Staging: everything up to, and nothing of, activation. What runs is not touched."""
 
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
 from . import credentials, desired, plan, release, store, tree, truth, users
 from .desired import Desired
 from .errors import HostError
-from .files import checkpoint, read_json, write_json
+from .files import checkpoint, read_json, remove, write_json
 from .layout import Instance, Layout, instances
 from .plan import Change
 from .systemd import Systemd, version
 
 UNTIL = {"distributed": (), "installed": ("tree",), "configured": plan.STAGING}
 DEFAULT_KEEP = 3
+LIBRARY_SECONDS = 86400
 
 
 @dataclass
@@ -148,10 +151,20 @@ def select(instance: Instance, name: str, state: str, environment: str, *, renew
     write_json(instance.staged, chosen)
 
 
+def _prune_libraries(layout: Layout) -> None:
+    """Older versions of this very library, and what killed transfers of it left."""
+    mine = Path(__file__).resolve().parent.parent
+    if mine.parent == layout.lib:
+        for other in layout.lib.iterdir():
+            if other != mine and time.time() - other.lstat().st_mtime > LIBRARY_SECONDS:
+                remove(other)
+
+
 def collect(layout: Layout, keep: int) -> "dict[str, list[str]]":
     """Prune releases, then trees without a release, then files without a tree."""
     pruned = {i.id: release.prune(i, keep) for i in instances(layout)}
     needed = {r.tree for i in instances(layout) for r in release.everything(i).values()}
     trees = tree.prune(layout, needed)
     store.collect_garbage(layout.store)
+    _prune_libraries(layout)
     return {"releases": [n for names in pruned.values() for n in names], "trees": trees}
