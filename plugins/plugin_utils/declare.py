@@ -88,6 +88,8 @@ def _secret(agent: str, key: str, given: Mapping[str, Any]) -> str:
     value = given.get(key)
     if value is None or str(value) == "":
         raise DeclarationError(f"agents.{agent}.secrets.{key}: is {'missing' if value is None else 'empty'}")
+    if not isinstance(value, str) and (isinstance(value, bool) or not isinstance(value, int)):
+        raise DeclarationError(f"agents.{agent}.secrets.{key}: must be a string: quote it")
     return str(value)
 
 
