@@ -115,3 +115,13 @@ def test_links_in_the_texts_lead_somewhere() -> None:
             if "://" not in target and not (text.parent / target).exists():
                 broken.append(f"{text.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_the_first_agent_of_the_readme_is_that_of_the_guide() -> None:
+    """The guide's commands and files are run by a test on real hosts; the README shows the first of them."""
+    blocks = re.compile(r"^```\w+\n.*?^```$", re.MULTILINE | re.DOTALL)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("## Your first own agent") : readme.index("## An operator's verbs")]
+    guide = (ROOT / "docs/getting-started.md").read_text(encoding="utf-8")
+    assert len(blocks.findall(section)) >= 5
+    assert [block for block in blocks.findall(section) if block not in guide] == []
