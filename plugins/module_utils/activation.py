@@ -92,10 +92,18 @@ class Activation:
         if user is None:
             raise Spoiled("preflight", "user %s is gone" % self.instance.user)
         for item in health.listeners():
-            if item.port in self.facts["ports"].values() and item.uid != user.pw_uid:
+            if item.port not in self.facts["ports"].values() or item.uid == user.pw_uid:
+                continue
+            if item.uid != self._uid_of_running():  # another than now, where the user was deleted and made anew
                 raise Failed("preflight", "port %d is taken by a process of user id %d" % (item.port, item.uid))
         if self.facts["manifest"]["health"]["preflight"]:
             self._run_preflight_command()
+
+    def _uid_of_running(self) -> Optional[int]:
+        try:
+            return Path("/proc/" + self.systemd.show([self.instance.unit])[self.instance.unit]["MainPID"]).stat().st_uid
+        except OSError:
+            return None
 
     def _run_preflight_command(self) -> None:
         unit = self.instance.preflight_unit

@@ -263,7 +263,9 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
     except HostError as error:
         answer = {"error": str(error)}
     except OSError as error:
-        answer = {"error": "%s: %s%s" % (error.filename or request["op"], error.strerror or error, _space(error, layout))}
+        answer = {
+            "error": "%s: %s%s" % (error.filename or request["op"], error.strerror or error, _space(error, layout))
+        }
     except Exception:
         answer = {"error": "unexpected, please report: " + traceback.format_exc(limit=-6)}
     sys.stdout.write(MARK + json.dumps(answer) + "\n")
