@@ -35,15 +35,15 @@ DAMAGE = {
     "staged unit": f"echo '# more' >> {RELEASE}/unit",
     "secret": f"printf xxxx > {RELEASE}/credentials/token",
     "lost secret": f"rm {RELEASE}/credentials/token",
-    "configuration": f"printf '{{\"greeting\":\"forged\"}}' | tee {RELEASE}/config.json >/dev/null",
+    "configuration": f'printf \'{{"greeting":"forged"}}\' | tee {RELEASE}/config.json >/dev/null',
     "release": f"truncate -s 40 {RELEASE}/release.json",
     "user": "userdel -f $(awk -F: '$5==\"probe-agent@0\" {print $1}' /etc/passwd)",
     "egress rules": f"truncate -s 0 {RELEASE}/egress.nft",
 }
 # Same size, same time: only hashes tell.
 UNSEEN = [
-    f"t=$(stat -c %y {TREE}/bin/probe-agent); sed -i -b '0,/An agent for tests/s//Me agent for tests/' {TREE}/bin/probe-agent; "
-    f"touch -d \"$t\" {TREE}/bin/probe-agent",
+    f"cd {TREE}/bin && t=$(stat -c %y probe-agent) && sed -i 's/An agent for tests/My agent for tests/' probe-agent && "
+     'touch -d "$t" probe-agent',
     f"sed -i 's/hello/olleh/' {RELEASE}/config.json {RELEASE}/credentials/config.json 2>/dev/null; true",
     f"sed -i 's/^UMask=0077/UMask=0000/' {RELEASE}/unit",
 ]  # fmt: skip
