@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the tests on real hosts are written with: hosts, a shelf of artifacts, fleets, runs of playbooks, load."""
 
+import http.client
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +102,7 @@ class Host:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return 0, str(error)
 
     def agent(self, port: int = PORT) -> dict[str, Any]:
@@ -160,17 +162,8 @@ class Lab:
 
     def on_all(self, work: Callable[[Host], T]) -> list[T]:
         """The same on all hosts at once; results in their order."""
-        results: dict[str, T] = {}
-
-        def one(host: Host) -> None:
-            results[host.name] = work(host)
-
-        threads = [threading.Thread(target=one, args=(host,)) for host in self.hosts]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return [results[host.name] for host in self.hosts]
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            return list(pool.map(work, self.hosts))
 
 
 # -- artifacts --------------------------------------------------------------------------------------------------------
@@ -192,7 +185,8 @@ class Shelf:
     ) -> str:  # fmt: skip
         """Package a copy of a fixture agent under this name and version; returns the version.
 
-        `changes` go into its agent.yml, mappings one level deep: ``health={"bake": 1}``. By default it bakes for a second.
+        `changes` go into its agent.yml, mappings one level deep: ``health={"bake": 1}``.
+        By default it bakes for a second, and may take its time to start: the machine may be busy.
         """
         name = name or agent
         if (self.artifacts / name / "packaged" / version).exists():
@@ -200,7 +194,7 @@ class Shelf:
         source = self.folder / "sources" / f"{name}-{version}"
         shutil.copytree(AGENTS / agent, source)
         manifest = yaml.safe_load((source / "agent.yml").read_text())
-        for key, value in {"health": {"bake": 1}, **changes}.items():
+        for key, value in {**changes, "health": {"bake": 1, "start_timeout": 60, **changes.get("health", {})}}.items():
             manifest[key] = {**manifest.get(key, {}), **value} if isinstance(value, dict) else value
         manifest.update(name=name, version=version)
         (source / "agent.yml").write_text(yaml.safe_dump(manifest))
@@ -358,6 +352,15 @@ class Run:
             else:
                 result.results.append(document)
         return result
+
+
+def evidence(fleet: Fleet, host: Host, agent_id: str) -> dict[str, Any]:
+    """Why the newest void release of an instance failed, as `status` tells it."""
+    for result in fleet.run("status").ok().of(host, "agent_info"):
+        row = next(item for item in result["instances"] if item["agent_id"] == agent_id)
+        void = [release for release in row["releases"] if release["status"] == "void"]
+        return {**void[-1]["evidence"], "release": void[-1]["release"]}
+    raise AssertionError("no status")
 
 
 # -- load -------------------------------------------------------------------------------------------------------------

@@ -272,7 +272,7 @@ def test_retention_keeps_n_and_never_loses_what_runs_or_was_last_good(fleet: Fle
 
 def test_agents_leave_within_max_removals_and_their_state_stays(fleet: Fleet, lab: Lab, hosts: list[Host]) -> None:
     fleet.shelf.put(name="other-agent", ports={"http": 18090})
-    both = {"probe-agent": {}, "other-agent": {}}
+    both: dict[str, dict[str, Any]] = {"probe-agent": {}, "other-agent": {}}
     fleet.write(both).deploy().ok()
     others = [host.agent(18090)["pid"] for host in hosts]
     lab.on_all(lambda host: host.sh("echo mine > /var/lib/agentfactory/probe-agent/0/diary"))
