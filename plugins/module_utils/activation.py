@@ -151,10 +151,13 @@ class Activation:
             raise Failed("start", "it ended and was restarted: %s" % truth.describe(state))
         return Started(state["InvocationID"], pid, truth.start_time(pid), ordered)
 
-    def _look(self, started: Started) -> health.Seen:
+    def _expect_alive(self, started: Started) -> None:
         if started.born is None or truth.start_time(started.pid) != started.born:
             state = self.systemd.show([self.instance.unit])[self.instance.unit]
             raise Failed("process", "the main process ended: %s" % truth.describe(state))
+
+    def _look(self, started: Started) -> health.Seen:
+        self._expect_alive(started)
         self.last = truth.probe(self.instance, self.facts, started.pid)
         return self.last
 
@@ -176,10 +179,13 @@ class Activation:
             if left <= 0:
                 return
             time.sleep(min(left, max(0.2, bake / 10)))
-            if not self._look(started).healthy:
-                raise Failed(
-                    self.last.probe, "%s (%.1f s after it was healthy)" % (self.last.detail, time.monotonic() - since)
-                )
+            seen = self._look(started)
+            if not seen.healthy:
+                told = "%s (%.1f s after it was healthy)" % (seen.detail, time.monotonic() - since)
+                for _pause in range(5):  # who is ending closes its sockets first: its exit status says more
+                    time.sleep(0.1)
+                    self._expect_alive(started)
+                raise Failed(seen.probe, told)
 
     def _prove(self, started: Started) -> None:
         """That what answers is this release, and all of it: process, unit, environment, listeners, credentials."""
