@@ -42,11 +42,11 @@ DAMAGE = {
 }
 # Same size, same time: only hashes tell.
 UNSEEN = [
-    f"cd {TREE}/bin && t=$(stat -c %y probe-agent) && sed -i 's/An agent for tests/My agent for tests/' probe-agent && "
-     'touch -d "$t" probe-agent',
+    f"""cd {TREE}/bin && t=$(stat -c %y probe-agent) && sed -i 's/An agent for tests/My agent for tests/' probe-agent &&
+        touch -d "$t" probe-agent""",
     f"sed -i 's/hello/olleh/' {RELEASE}/config.json {RELEASE}/credentials/config.json 2>/dev/null; true",
     f"sed -i 's/^UMask=0077/UMask=0000/' {RELEASE}/unit",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
