@@ -4,15 +4,18 @@
 """What is really so on this host: files, units, processes, health. Nothing here changes anything."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, Optional
 
-from . import health, release, tree, unit, users
+from . import credentials, health, release, tree, unit, users
 from .files import read_json
 from .layout import Instance, Layout
 from .plan import Now
 from .systemd import Systemd
+
+_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]*")
 
 
 def process_environment(pid: int) -> "dict[str, str]":
@@ -43,7 +46,10 @@ def probe(instance: Instance, facts: "dict[str, Any]", pid: int) -> health.Seen:
             return health.Seen(False, "command", "user %s is gone" % instance.user)
         spec = spec_of(instance, facts)
         argv = [unit.program(wanted["argv"][0], facts["tree"])] + unit.expand(wanted["argv"][1:], spec, instance.unit)
-        environment = {k: v for k, v in process_environment(pid).items() if not k.startswith("LD_")}
+        # As the unit gives it, not as the process has it: that could have written there what its sandbox forbids it.
+        given = dict(unit.environment(spec, instance.unit), STATE_DIRECTORY=str(instance.state))
+        given["CREDENTIALS_DIRECTORY"] = credentials.directory(facts["delivery"], instance.unit)
+        environment = {k: v.replace(unit.RELEASE, facts["release"]) for k, v in given.items()}
         return health.command(
             argv, timeout=wanted["timeout"], uid=user.pw_uid, gid=user.pw_gid, environment=environment,
             directory=str(instance.state),
@@ -78,7 +84,7 @@ def look(
     staged = read_json(instance.staged) or {}
     active = state.get("ActiveState") == "active" and state.get("SubState") == "running"
     pid = int(state.get("MainPID") or 0)
-    running = process_environment(pid).get("AGENT_RELEASE", "?") if active and pid else None
+    running = _release_of(pid) if active and pid else None
     seen = health.Seen(False, "unit", describe(state))
     if running and (instance.releases / running / "release.json").exists():
         facts = release.read(instance, running)
@@ -97,6 +103,12 @@ def look(
         release_complete=bool(name) and release.complete(instance, str(name)),
         void=_void(known.get(name or "")), renew=bool(staged.get("renew")),
     )  # fmt: skip
+
+
+def _release_of(pid: int) -> str:
+    """The release that a process says it is. It can say anything, so only what could be a release's name counts."""
+    said = process_environment(pid).get("AGENT_RELEASE", "")
+    return said if _NAME.fullmatch(said) else "?"
 
 
 def _tree_of(instance: Instance, name: Optional[str]) -> Optional[str]:
