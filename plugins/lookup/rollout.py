@@ -50,6 +50,7 @@ _raw:
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ansible import context
@@ -104,7 +105,20 @@ def _stage(variables: dict[str, Any]) -> str:
             "confirm_removals": _number(variables, "confirm_removals"),
         }
     )
+    _read_ahead(variables)
     return GROUP
+
+
+def _read_ahead(variables: dict[str, Any]) -> None:
+    """Read what the fork of each host would read for itself: it inherits what this process has. Each will say what is wrong."""
+    from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, remote
+
+    remote.library_packed()
+    fleet, chosen = _declared(variables) or {}, _chosen(variables)
+    for name, version in fleet.get("agentfactory_versions", {}).items():
+        if version and (chosen is None or name in chosen):
+            with suppress(declare.DeclarationError):
+                declare.packaged(str(fleet["agentfactory_artifacts"]), name, str(version))
 
 
 def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ class Image:
 
     def files(self) -> list[FileEntry]:
         """The list of files, sorted: {path, mode, size, sha256} or {path, link}; safe to unpack."""
+        return list(self._checked_files)
+
+    @cached_property
+    def _checked_files(self) -> list[FileEntry]:
         data = self._meta(".agentfactory/files.json")
         if tree_digest(data) != self.tree:
             raise ArtifactError(

@@ -81,6 +81,12 @@ def library_sources() -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest()[:16], data
 
 
+@cache
+def library_packed() -> bytes:
+    """What is sent of the library to a host that lacks it."""
+    return zlib.compress(library_sources()[1], 6)
+
+
 class Remote:
     """The host of one task. `execute` is the action's low-level exec: ``(command, stdin bytes) -> result mapping``."""
 
@@ -123,7 +129,7 @@ class Remote:
         try:
             return self._exchange(request, payload, b"")
         except LibraryMissing:
-            return self._exchange(request, payload, zlib.compress(library_sources()[1], 9))
+            return self._exchange(request, payload, library_packed())
 
     def _exchange(self, request: dict[str, Any], payload: bytes, source: bytes) -> dict[str, Any]:
         body = zlib.compress(json.dumps(request, separators=(",", ":")).encode(), 6)

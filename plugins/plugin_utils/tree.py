@@ -5,6 +5,7 @@
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from .manifest import canonical
 from .target import Target
 
 FileEntry = dict[str, Any]
+# control characters, and the surrogates that stand for bytes which are not UTF-8
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class PackageError(ValueError):
@@ -63,7 +66,7 @@ def path_problem(path: str, link: str | None = None) -> str:
     parts = path.split("/")
     if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\\" in path:
         return "is not a plain relative path"
-    if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in path + (link or "")):
+    if _UNREADABLE.search(path + (link or "")):
         return "holds control characters or bytes that are not UTF-8"
     if parts[0] == ".agentfactory":
         return "is where agentfactory keeps its own"
