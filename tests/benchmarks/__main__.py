@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 
 import report
@@ -15,6 +16,7 @@ from measure import BenchError, Cgroup, Cost, Host, each, measure
 
 WORK = ROOT / "dist" / "bench"
 STAGES = (("deploy", "noop", "update"), ("five", "five-noop"))
+CONTENDERS = ("ping", "raw", "role", "pyinfra", "ours")
 CASE_NAMES = (*CASES, "growth")
 LAB = "bench"
 
@@ -59,6 +61,8 @@ class Bench:
     def run_case(self, case: Case) -> None:
         """Every contender once."""
         for name, command in self.site.contenders().items():
+            if name not in self.options.contenders:
+                continue
             cost = measure(command(case), self.site.hosts, self.cgroups, WORK / "logs" / f"{case.name}-{name}.log")
             self.samples.setdefault(case.name, {}).setdefault(name, []).append(cost)
             say(
@@ -117,15 +121,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=list(CASE_NAMES), help=",".join(CASE_NAMES)
     )
+    parser.add_argument(
+        "--contenders", type=lambda text: text.split(","), default=list(CONTENDERS), help=",".join(CONTENDERS)
+    )
     parser.add_argument("--quick", action="store_true", help="3 hosts, once, no growth to 30 hosts")
     parser.add_argument("--strict", action="store_true", help="a missed bar is an error")
     parser.add_argument("--keep", action="store_true", help="leave the lab for the next run")
     options = parser.parse_args()
     if options.quick:
         options.hosts, options.repeat = min(options.hosts, 3), 1
-    unknown = set(options.only) - set(CASE_NAMES)
+    unknown = (set(options.only) - set(CASE_NAMES)) | (set(options.contenders) - set(CONTENDERS))
     if unknown:
-        parser.error(f"--only: there is no {', '.join(sorted(unknown))}: choose of {', '.join(CASE_NAMES)}")
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    options.contenders += ["ping", "raw"]  # what the others are measured by
     return options
 
 
@@ -154,6 +162,7 @@ def main() -> int:
         say("needs root: it reads control groups, and the lab's hosts are on a bridge of this machine")
         return 2
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and what was started is ended
     for old in WORK.glob("fleet-*"):
         shutil.rmtree(old)
     (WORK / "logs").mkdir(parents=True, exist_ok=True)

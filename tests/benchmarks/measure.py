@@ -6,6 +6,7 @@
 import glob
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -159,11 +160,13 @@ def _close(masters: str, cgroup: Path) -> None:
     """End the SSH masters that the run left, and its cgroup."""
     for path in glob.glob(f"{masters}/*"):
         subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={path}", "any"], capture_output=True, check=False)
-    for _attempt in range(100):
+    for attempt in range(100):
         try:
             cgroup.rmdir()
             break
         except OSError:
+            for pid in (cgroup / "cgroup.procs").read_text().split() if attempt > 50 else []:
+                os.kill(int(pid), signal.SIGKILL)
             time.sleep(0.1)
     else:
         raise BenchError(f"processes are left in {cgroup}")
