@@ -7,8 +7,8 @@ The artifact's file list is data from outside: it is checked here too, before an
 the tree (absolute paths, ``..``, links out of it, paths below a link) or be anything but a file or a link.
 """
 
-import compileall
 import hashlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -87,7 +87,8 @@ def install(layout: Layout, tree: str, entries: "list[dict[str, Any]]", *, pytho
         if damaged:
             raise store.Damaged([e["path"] for e in damaged], {e["sha256"] for e in damaged})
         if python:
-            _make_virtual_environment(new, layout.trees / tree)
+            _make_virtual_environment(new)
+            _compile(layout, new, layout.trees / tree, entries)
         checkpoint("tree.filled")
         sealed = _seal(new)
         _make_read_only(new)
@@ -121,7 +122,7 @@ def _check_made_here(entries: "list[dict[str, Any]]") -> None:
             raise HostError("%r is made on the host and cannot be in the artifact" % entry["path"])
 
 
-def _make_virtual_environment(new: Path, final: Path) -> None:
+def _make_virtual_environment(new: Path) -> None:
     """What PEP 405 asks for, around ``site-packages`` that is the same for every Python version."""
     version = "%d.%d" % sys.version_info[:2]
     interpreter = os.path.realpath(sys.executable)
@@ -133,18 +134,46 @@ def _make_virtual_environment(new: Path, final: Path) -> None:
     os.symlink("../../site-packages", new / "lib" / ("python" + version) / "site-packages")
     text = "home = %s\ninclude-system-site-packages = false\nversion = %d.%d.%d\n"
     (new / "pyvenv.cfg").write_text(text % ((os.path.dirname(interpreter),) + sys.version_info[:3]))
-    compileall.compile_dir(
-        new, quiet=2, stripdir=str(new), prependdir=str(final), maxlevels=40, invalidation_mode=_UNCHECKED, legacy=False
-    )
 
 
-def _compiled_without_checks() -> Any:
+def _compile(layout: Layout, new: Path, final: Path, entries: "list[dict[str, Any]]") -> None:
+    """Byte code beside each source. An update compiles what it changes: the rest is in a tree that is here already.
+
+    Code that Python imports gets the path of its source then, so it may have been compiled for another tree.
+    """
+    import compileall  # only here: most calls compile nothing
     import py_compile
 
-    return py_compile.PycInvalidationMode.UNCHECKED_HASH
+    sources = [e for e in entries if e["path"].endswith(".py") and "link" not in e]
+    compiled = _compiled_here(layout, sources)
+    for entry in sources:
+        source, found = new / entry["path"], compiled.get((entry["path"], entry["sha256"]))
+        if found:
+            target = Path(importlib.util.cache_from_source(str(source)))
+            target.parent.mkdir(exist_ok=True)
+            os.link(found, target)
+        else:
+            compileall.compile_file(
+                source, quiet=2, stripdir=str(new), prependdir=str(final),
+                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+            )  # fmt: skip
 
 
-_UNCHECKED = _compiled_without_checks()
+def _compiled_here(layout: Layout, sources: "list[dict[str, Any]]") -> "dict[tuple[str, str], Path]":
+    """(path, SHA-256 of the source) -> its byte code in one of this host's trees, as it was when that was sealed."""
+    wanted, found = {(e["path"], e["sha256"]) for e in sources}, {}
+    for tree in present(layout):
+        seal = _seal_of(layout, tree) or {}
+        made = seal.get("made", {})
+        for entry in seal.get("entries", []):
+            key = (entry["path"], entry.get("sha256"))
+            if key in wanted:
+                path = importlib.util.cache_from_source(entry["path"])
+                code = layout.trees / tree / path
+                if path in made and code.is_file() and store.hash_file(code) == made[path]:
+                    wanted.discard(key)
+                    found[key] = code
+    return found
 
 
 def _scan(root: Path) -> "list[list[Any]]":

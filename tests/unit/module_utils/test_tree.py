@@ -290,6 +290,36 @@ def test_python_trees_are_the_same_each_time(layout, distribute):
     assert seals[0] == seals[1]
 
 
+def compiled(layout, digest):
+    place = layout.trees / digest / "site-packages/hello/__pycache__"
+    return {path.name.partition(".")[0]: path.stat().st_ino for path in place.iterdir()}
+
+
+def test_an_update_compiles_what_it_changes(layout, distribute):
+    old = dict(PYTHON, **{"site-packages/hello/other.py": b"x = 1\n"})
+    new = dict(old, **{"site-packages/hello/other.py": b"x = 2\n"})
+    (first, files), (second, more) = distribute(old), distribute(new)
+    tree.install(layout, first, files, python=True)
+    tree.install(layout, second, more, python=True)
+    before, after = compiled(layout, first), compiled(layout, second)
+    assert before["__init__"] == after["__init__"]
+    assert before["other"] != after["other"]
+    tree.prune(layout, {second})
+    assert tree.verify(layout, second) is None
+    done = subprocess.run([str(layout.trees / second / "bin/hello")], capture_output=True, text=True, check=True)
+    assert second in os.path.realpath(done.stdout.replace("hello from ", "").strip())
+
+
+def test_changed_byte_code_is_not_taken_over(layout, distribute):
+    (first, files), (second, more) = distribute(PYTHON), distribute(dict(PYTHON, **{"new.txt": b"x"}))
+    tree.install(layout, first, files, python=True)
+    (code,) = (layout.trees / first / "site-packages/hello/__pycache__").iterdir()
+    code.chmod(0o644)
+    code.write_bytes(code.read_bytes()[:-1] + b"?")
+    tree.install(layout, second, more, python=True)
+    assert compiled(layout, first) != compiled(layout, second)
+
+
 @pytest.mark.parametrize(
     "files",
     [{"bin/python": ("x", b"#!/bin/sh\n")}, {"bin": "->site-packages", "site-packages/x.py": b""}, {"lib": "->share"},
