@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness
+from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness, preview, run
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PACKAGE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import ArtifactError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.manifest import ManifestError
@@ -36,11 +36,12 @@ class ActionModule(ActionBase):
                     upgrade_lock=options["upgrade_lock"],
                     check=bool(self._task.check_mode),
                     diff=bool(self._task.diff),
+                    preview=preview.make() if self._task.check_mode else "",
                 )
             )
             if not done.changed and not self._task.check_mode:
                 freshness.found_unchanged(self._place(options["artifacts"]), done.name)
-        except (ManifestError, PackageError, ArtifactError) as error:
+        except (ManifestError, PackageError, ArtifactError, run.RunError) as error:
             return result | {"failed": True, "msg": str(error)}
         except OSError as error:
             return result | {"failed": True, "msg": f"{error.filename or options['artifacts']}: {error.strerror}"}

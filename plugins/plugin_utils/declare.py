@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from . import config as _config
+from . import preview
 from .artifact import Artifact, ArtifactError, Artifacts
 from .manifest import ManifestError, validate_config
 
@@ -24,6 +25,9 @@ def packaged(root: str, name: str, version: str) -> Artifact:
     try:
         return Artifacts(root).open(name, version)
     except ArtifactError as error:
+        for directory in preview.find():  # check mode has not packaged it for good
+            if version in Artifacts(directory).versions(name):
+                return Artifacts(directory).open(name, version)
         raise DeclarationError(str(error)) from error
 
 

@@ -23,7 +23,8 @@ from .tree import FileEntry, PackageError, Tree
 class Request:
     """`file`: agent.yml or its directory. `platforms`: instead of the manifest's; `default_platforms`: where it has none.
 
-    `check`: say, do not do. `diff`: the result compares the lists of files.
+    `check`: say, do not do; but a version that is new is written to the directory `preview`, if given. `diff`: the result
+    compares the lists of files.
     """
 
     file: str
@@ -34,6 +35,7 @@ class Request:
     upgrade_lock: bool = False
     check: bool = False
     diff: bool = False
+    preview: str = ""
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,10 @@ def _planned(
         there = Artifacts(request.artifacts).open(manifest["name"], manifest["version"])
         return _result(request, manifest, there, changed=changed, built=0)
     index = oci.add_index(blobs, images)
+    if request.preview and _existing(request, manifest) is None:
+        layout = Path(request.preview) / manifest["name"]
+        with oci.locked(layout):
+            oci.publish(layout, blobs, manifest["version"], index)
     diff = (
         difference(manifest, before(Artifacts(request.artifacts), manifest), next(iter(made.values())).files)
         if request.diff

@@ -12,7 +12,7 @@ from typing import Any
 from . import run
 
 
-def _started(pid: int) -> str | None:
+def started(pid: int) -> str | None:
     """When a process started (clock ticks since boot), or None if it is gone, be it still waited for by its parent."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
@@ -24,7 +24,7 @@ def _started(pid: int) -> str | None:
 
 def run_id() -> str:
     """The id of this run; without a rollout it is made of the process that forked the task, so all its tasks share it."""
-    return run.current() or f"p{os.getppid()}-{_started(os.getppid()) or 0}"
+    return run.current() or f"p{os.getppid()}-{started(os.getppid()) or 0}"
 
 
 def who(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def who(variables: Mapping[str, Any]) -> dict[str, Any]:
         "user": str(awx or user),
         "run": run_id(),
         "controller": socket.gethostname(),
-        "pid": f"{main}:{_started(main)}",
+        "pid": f"{main}:{started(main)}",
         "gone": [],
         "break_lease": str(variables.get("break_lease", "")).lower() in ("true", "yes", "1"),
     }
@@ -49,5 +49,5 @@ def abandoned(lease: Mapping[str, Any] | None) -> str | None:
     """The run of a lease whose process, on this very machine, is gone."""
     if not lease or lease.get("controller") != socket.gethostname():
         return None
-    pid, _colon, started = str(lease.get("pid")).partition(":")
-    return str(lease["run"]) if pid.isdigit() and _started(int(pid)) != started else None
+    pid, _colon, born = str(lease.get("pid")).partition(":")
+    return str(lease["run"]) if pid.isdigit() and started(int(pid)) != born else None

@@ -69,7 +69,7 @@ def test_a_user_without_a_name_has_a_number(monkeypatch):
 
 
 def lease_of(pid, **more):
-    started = whoami._started(pid)
+    started = whoami.started(pid)
     return {"run": "r", "controller": socket.gethostname(), "pid": f"{pid}:{started}", **more}
 
 
