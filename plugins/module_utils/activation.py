@@ -140,9 +140,12 @@ class Activation:
     def _start(self, timeout: float) -> Started:
         unit = self.instance.unit
         before = self.systemd.show([unit])[unit]
-        ordered = time.monotonic()
-        self.systemd.restart(unit)
         stopping = _stop_timeout(self.instance, self.step)
+        ordered = time.monotonic()
+        if before["NRestarts"] not in ("", "0") or before["ActiveState"] not in ("active", "inactive"):
+            # A restart in between two automatic ones would go on counting them, as if this release had caused them.
+            self.systemd.stop(unit, stopping)
+        self.systemd.restart(unit)
         state = self.systemd.settle(unit, ordered + timeout + stopping, after=before["InvocationID"])
         pid = int(state["MainPID"])
         if (state["ActiveState"], state["SubState"]) != ("active", "running") or not pid:

@@ -101,7 +101,8 @@ class Systemd:
             state = self.show([unit])[unit]
             moving = state["ActiveState"] in ("activating", "deactivating", "reloading")
             ended = state["ActiveState"] == "failed" or state["SubState"].startswith("auto-restart")
-            if ended or (not moving and state["InvocationID"] != after) or time.monotonic() > deadline:
+            started = not moving and state["InvocationID"] not in ("", after)
+            if ended or started or time.monotonic() > deadline:
                 return state
             time.sleep(pause)
             pause = min(pause * 1.5, 0.25)
