@@ -154,7 +154,7 @@ def _compile(layout: Layout, new: Path, final: Path, entries: "list[dict[str, An
             os.link(found, target)
         else:
             compileall.compile_file(
-                source, quiet=2, stripdir=str(new), prependdir=str(final),
+                str(source), quiet=2, stripdir=str(new), prependdir=str(final),
                 invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
             )  # fmt: skip
 
