@@ -231,7 +231,7 @@ def test_status_tells_the_truth_through_stop_start_and_restart(fleet: Fleet, lab
     assert fleet.run("stop").ok().changed == 0
     rows = status(fleet)
     assert {(row["state"], row["healthy"]) for row in rows.values()} == {("stopped", False)}
-    assert all(row["drift"] == ["is declared started"] for row in rows.values())
+    assert all("is declared started" in row["drift"] for row in rows.values())
 
     fleet.run("start").ok()
     assert {row["state"] for row in status(fleet).values()} == {"running"}
