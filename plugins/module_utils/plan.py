@@ -90,6 +90,8 @@ def _why_activate(want: Want, now: Now) -> str:
         return "its code was changed on this host"
     if not now.unit_intact:
         return "its unit was changed on this host"
+    if not now.has_user:
+        return "its system user was gone"
     if not now.release_complete:
         return "its configuration or its secrets were changed on this host"
     if now.renew:

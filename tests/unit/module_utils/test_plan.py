@@ -10,7 +10,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils.plan import Now,
 
 NEW, OLD = "1.1-bbbbbbbbbbbb", "1.0-aaaaaaaaaaaa"
 STAGED = {"tree_intact": True, "has_user": True, "release_complete": True, "staged": NEW, "staged_state": "started"}
-RUNS = {"booted": NEW, "running": NEW, "enabled": True, "tree_intact": True, "release_complete": True}
+RUNS = {"booted": NEW, "running": NEW, "enabled": True, "tree_intact": True, "release_complete": True, "has_user": True}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_staging_lays_out_what_is_not_there(state, now, kinds):
         ("started", {**RUNS, "under_proof": True}, ("activate", "interrupted")),
         ("started", {**RUNS, "tree_intact": False}, ("activate", "its code was changed")),
         ("started", {**RUNS, "unit_intact": False}, ("activate", "its unit was changed")),
+        ("started", {**RUNS, "has_user": False}, ("activate", "its system user was gone")),
         ("started", {**RUNS, "release_complete": False}, ("activate", "configuration or its secrets were changed")),
         ("started", {**RUNS, "renew": True}, ("activate", "before it was repaired")),
         ("started", {**RUNS, "release_complete": False}, ("activate", "its configuration or its secrets were changed")),
