@@ -24,11 +24,11 @@ if len(data) > 100_000:  # only a transfer of files is that long
     data = {damage}
 sys.exit(subprocess.run(["ssh", *sys.argv[1:]], input=data).returncode)
 """
-TREE = "$(ls -d /opt/agentfactory/trees/*/bin | head -1)/.."
 RELEASE = f"$(readlink -f {HOME}/current)"
+TREE = f"/opt/agentfactory/trees/$(grep -o '\"tree\":\"[0-9a-f]*' {RELEASE}/release.json | tail -c 65)"
 DAMAGE = {
     "code": f"echo '# more' >> {TREE}/bin/probe-agent",
-    "seal": "f=$(ls /opt/agentfactory/trees/*.json); head -c 50 $f > /tmp/cut; cp /tmp/cut $f",
+    "seal": f"truncate -s 50 {TREE}.json",
     "foreign file": f"chmod u+w {TREE}/bin && touch {TREE}/bin/more",
     "unit": f"echo 'Environment=FORGED=1' >> {UNIT}",
     "empty unit": f"truncate -s 0 {UNIT}",
