@@ -62,7 +62,8 @@ class ActionModule(AgentAction):
                 "started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False
             )
         except RemoteError as error:
-            self.record("failed", switched=service.switched, wave=wave, messages=str(error).splitlines())
+            # The host may have gone on without us: an undo has to ask it.
+            self.record("failed", switched=True, wave=wave, messages=str(error).splitlines())
             self.tell(f"FAILED: {error}")
             return {"changed": service.switched, "failures": str(error).splitlines()}
         failures = result.get("failures", [])

@@ -7,9 +7,8 @@ A release under proof runs from a unit below /run, which systemd prefers to the 
 unit into /etc. So at every instant a reboot leads to the last proven release. See systemd.unit(5), "Unit File Load Path".
 """
 
-import time
+import contextlib
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -17,31 +16,10 @@ from . import credentials, egress, health, history, release, tree, truth, users
 from .errors import HostError
 from .files import checkpoint, read_json, remove, replace_link, write_atomic, write_json
 from .layout import Instance
+from .proof import Failed, Proof, Spoiled
 from .systemd import Systemd, journal
 
 Save = Callable[..., None]
-
-
-class Failed(Exception):
-    """The release did not prove itself: which check, and what was seen."""
-
-    def __init__(self, check: str, seen: str) -> None:
-        super().__init__("%s: %s" % (check, seen))
-        self.check, self.seen = check, seen
-
-
-class Spoiled(Failed):
-    """Something on this host stands in the way, not the release: once that is repaired, it may be tried again."""
-
-
-@dataclass
-class Started:
-    """One start of a unit: its invocation, main process, and when it was ordered (monotonic seconds)."""
-
-    invocation: str
-    pid: int
-    born: Optional[str]
-    ordered: float
 
 
 class Activation:
@@ -52,8 +30,8 @@ class Activation:
     ) -> None:
         self.instance, self.step, self.who, self.systemd, self._save = instance, step, who, systemd, save
         self.name = str(step["to"])
-        self.facts = release.read(instance, self.name)
-        self.last = health.Seen(False, "start", "was not probed yet")
+        self.proof = Proof(instance, self.name, systemd)
+        self.facts = self.proof.facts
 
     def phase(self, name: str, **more: Any) -> None:
         self._save(self.step, phase=name, **more)
@@ -116,109 +94,32 @@ class Activation:
             except HostError as error:
                 state = self.systemd.show([unit])[unit]
                 lines = " | ".join(journal(unit, state["InvocationID"], 5))
+                self._rules_of(self.step["from"])
                 raise Failed("preflight command", "%s: %s" % (truth.describe(state), lines or error)) from None
         finally:
             remove(path)
             self.systemd.forget(unit)
 
-    # -- the switch and its proof ---------------------------------------------------------------------------------
+    def _rules_of(self, name: Optional[str]) -> None:
+        """The check ran with the new release's firewall rules; what goes on running gets its own back."""
+        rules = self.instance.releases / str(name) / "egress.nft"
+        if rules.exists():
+            egress.load(rules)
+        else:
+            egress.remove(self.instance)
+
+    # -- the switch -----------------------------------------------------------------------------------------------
 
     def _switch(self) -> float:
         """Start the release from a unit under /run and prove it. Returns the seconds without a healthy answer."""
-        timeout = self.facts["manifest"]["health"]["start_timeout"]
         write_atomic(self.instance.proof_file, release.unit_text(self.instance, self.name), 0o644)
         checkpoint("activate.proof-unit")
         self.systemd.reload()
-        started = self._start(timeout)
-        checkpoint("activate.started")
-        healthy_at = self._wait_until_healthy(started, started.ordered + timeout)
-        self._bake(started, healthy_at)
-        self._prove(started)
+        gap = self.proof.run(
+            _stop_timeout(self.instance, self.step), lambda: self._save(self.step, note="healthy, baking")
+        )
         checkpoint("activate.proven")
-        return round(healthy_at - started.ordered, 3)
-
-    def _start(self, timeout: float) -> Started:
-        unit = self.instance.unit
-        before = self.systemd.show([unit])[unit]
-        stopping = _stop_timeout(self.instance, self.step)
-        ordered = time.monotonic()
-        if before["NRestarts"] not in ("", "0") or before["ActiveState"] not in ("active", "inactive"):
-            # A restart in between two automatic ones would go on counting them, as if this release had caused them.
-            self.systemd.stop(unit, stopping)
-        self.systemd.restart(unit)
-        state = self.systemd.settle(unit, ordered + timeout + stopping, after=before["InvocationID"])
-        pid = int(state["MainPID"])
-        if (state["ActiveState"], state["SubState"]) != ("active", "running") or not pid:
-            raise Failed("start", truth.describe(state))
-        if state["NRestarts"] != "0":
-            raise Failed("start", "it ended and was restarted: %s" % truth.describe(state))
-        return Started(state["InvocationID"], pid, truth.start_time(pid), ordered)
-
-    def _expect_alive(self, started: Started) -> None:
-        if started.born is None or truth.start_time(started.pid) != started.born:
-            state = self.systemd.show([self.instance.unit])[self.instance.unit]
-            raise Failed("process", "the main process ended: %s" % truth.describe(state))
-
-    def _look(self, started: Started) -> health.Seen:
-        self._expect_alive(started)
-        self.last = truth.probe(self.instance, self.facts, started.pid)
-        return self.last
-
-    def _wait_until_healthy(self, started: Started, deadline: float) -> float:
-        pause = 0.02
-        while not self._look(started).healthy:
-            if time.monotonic() >= deadline:
-                wanted = self.facts["manifest"]["health"]["start_timeout"]
-                raise Failed(self.last.probe, "%s (not healthy within %g s)" % (self.last.detail, wanted))
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.5)
-        self._save(self.step, note="healthy, baking")
-        return time.monotonic()
-
-    def _bake(self, started: Started, since: float) -> None:
-        bake = self.facts["manifest"]["health"]["bake"]
-        while True:
-            left = since + bake - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, max(0.2, bake / 10)))
-            seen = self._look(started)
-            if not seen.healthy:
-                told = "%s (%.1f s after it was healthy)" % (seen.detail, time.monotonic() - since)
-                for _pause in range(5):  # who is ending closes its sockets first: its exit status says more
-                    time.sleep(0.1)
-                    self._expect_alive(started)
-                raise Failed(seen.probe, told)
-
-    def _prove(self, started: Started) -> None:
-        """That what answers is this release, and all of it: process, unit, environment, listeners, credentials."""
-        instance, unit = self.instance, self.instance.unit
-        state = self.systemd.show([unit])[unit]
-        user = users.find(instance)
-        running = truth.process_environment(started.pid).get("AGENT_RELEASE")
-        foreign = [
-            "port %d belongs to user id %d" % (item.port, item.uid)
-            for item in health.listeners(started.pid)
-            if item.port in self.facts["ports"].values() and (user is None or item.uid != user.pw_uid)
-        ]
-        names = [credentials.CONFIG] + list(self.facts["secrets"])
-        shown = Path("/proc/%d/root" % started.pid) / credentials.directory(self.facts["delivery"], unit)[1:]
-        empty = [n for n in names if not _has_content(shown / n)]
-        checks = [
-            (state["InvocationID"] == started.invocation, "the unit was started again while it was observed"),
-            (state["NRestarts"] == "0", "it was restarted %s times" % state["NRestarts"]),
-            (state["SubState"] == "running", truth.describe(state)),
-            (
-                instance.proof_file.read_bytes() == release.unit_text(instance, self.name),
-                "the unit was changed meanwhile",
-            ),
-            (running == self.name, "the process that answers is release %s, not %s" % (running, self.name)),
-            (not foreign, "; ".join(foreign)),
-            (not empty, "credentials missing or empty: %s" % ", ".join(empty)),
-        ]
-        for holds, seen in checks:
-            if not holds:
-                raise Failed("proof", seen)
+        return gap
 
     # -- the two ends ---------------------------------------------------------------------------------------------
 
@@ -250,23 +151,24 @@ class Activation:
             "unit": truth.describe(state) if state else "was not started",
             "refused_packets": egress.refused(self.instance) if state else 0,
             "exit_status": state.get("ExecMainStatus"),
-            "last_probe": credentials.redact("%s: %s" % (self.last.probe, self.last.detail), secrets),
+            "last_probe": credentials.redact("%s: %s" % (self.proof.last.probe, self.proof.last.detail), secrets),
             "journal": [credentials.redact(line, secrets) for line in lines],
         }
 
     def _undo(self, evidence: "dict[str, Any]") -> None:
-        """Back to what was proven before; the failed release becomes void."""
+        """Back to what was proven before; the failed release becomes void, unless it was proven at another time."""
         instance, before = self.instance, self.step["from"]
         switched = self.step.get("switched", self.step["phase"] != "planned")
-        self.phase("undoing", evidence=evidence, switched=switched)
-        if before != self.name and not evidence["spoiled"] and (instance.releases / self.name).is_dir():
-            release.judge(instance, self.name, release.VOID, evidence)
+        with contextlib.suppress(OSError):  # a full disk does not keep the old release from running again
+            self.phase("undoing", evidence=evidence, switched=switched)
         told = "nothing was switched"
         if switched or instance.proof_file.exists():
             try:
                 told = self._restore(before)
-            except HostError as error:
+            except (HostError, OSError) as error:
                 told = "and undoing it failed too: %s" % error
+        if before != self.name and not evidence["spoiled"] and (instance.releases / self.name).is_dir():
+            release.fail(instance, self.name, evidence)
         history.append(
             instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="undone"
         )
@@ -274,7 +176,7 @@ class Activation:
         if evidence.get("refused_packets"):
             hints.append("permissions.outbound refused %d packets of it" % evidence["refused_packets"])
         message = "\n    ".join(["%s failed: %s; %s" % (self.name, evidence["summary"], told)] + hints)
-        self.phase("done", result="failed", message=message)
+        self.phase("done", result="failed", evidence=evidence, message=message)
 
     def _restore(self, before: Optional[str]) -> str:
         """Run the previous release again and see it healthy. Returns what became of it."""
@@ -293,12 +195,9 @@ class Activation:
         if not truth.unit_intact(self.instance, before):
             write_atomic(self.instance.unit_file, release.unit_text(self.instance, before), 0o644)
             self.systemd.reload()
-        self.facts, started = release.read(self.instance, before), time.monotonic()
-        timeout = self.facts["manifest"]["health"]["start_timeout"]
+        old = Proof(self.instance, before, self.systemd)
         try:
-            self._wait_until_healthy(
-                self._start(timeout), started + timeout + self.facts["manifest"]["stop"]["timeout"]
-            )
+            old.wait_until_healthy(old.start(float(self.facts["manifest"]["stop"]["timeout"]) + 5))
         except (Failed, HostError) as failure:
             return "%s was started again but is not healthy either: %s" % (before, failure)
         state = self.systemd.show([unit])[unit]
@@ -307,15 +206,8 @@ class Activation:
 
 def _stop_timeout(instance: Instance, step: "dict[str, Any]") -> float:
     """How long the release that runs now may take to stop, in seconds."""
-    facts = read_json(instance.releases / str(step["from"]) / "release.json")
+    facts = release.read(instance, str(step["from"]))
     return float(facts["manifest"]["stop"]["timeout"]) + 5 if facts else 5.0
-
-
-def _has_content(path: Any) -> bool:
-    try:
-        return bool(path.stat().st_size)
-    except OSError:
-        return False
 
 
 def _renewed(instance: Instance, name: str) -> None:
@@ -344,5 +236,4 @@ def deactivate(instance: Instance, systemd: Systemd) -> None:
     for path in (instance.wants, instance.unit_file, instance.proof_file, instance.current, bound):
         remove(path)
     systemd.reload()
-    user = users.find(instance)
-    egress.remove(instance, user.pw_uid if user else None)
+    egress.remove(instance)

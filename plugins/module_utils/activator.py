@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from . import activation, history, release, removal, staging, truth
 from .errors import HostError
-from .files import checkpoint, lock, read_json, read_text, write_json
+from .files import checkpoint, lock, read_json, read_text, remove, write_json
 from .layout import Instance, Layout
 from .systemd import Systemd, run
 
@@ -70,7 +70,8 @@ def launch(library: str) -> None:
 def _launch(library: str) -> None:
     run([
         "systemd-run", "--quiet", "--collect", "--unit=" + UNIT, "--description=agentfactory: activation",
-        "--property=Restart=on-failure", "--property=RestartSec=200ms", "--property=StartLimitIntervalSec=0",
+        "--property=Restart=on-failure", "--property=RestartSec=500ms", "--property=StartLimitIntervalSec=300",
+        "--property=StartLimitBurst=100",
         "--setenv=PYTHONPATH=" + library, sys.executable, "-S", "-m", "agentfactory_host.activator",
     ])  # fmt: skip
 
@@ -133,7 +134,12 @@ class Walk:
                 self.save(step, phase="done", result="skipped", message="not removed: another agent failed")
         else:
             self._in_parallel(removals)
-        staging.collect(self.layout, self.intent["keep"])
+        unfinished_steps = [s for s in self.intent["steps"] if s["phase"] != "done"]
+        if unfinished_steps:  # systemd starts us again, and then there may be space to write down how they ended
+            raise HostError("not at an end: %s" % unfinished_steps)
+        staging.collect(
+            self.layout, self.intent["keep"], frozenset(s["from"] for s in self.intent["steps"] if s["from"])
+        )
         checkpoint("activate.collected")
         self.intent["done"] = True
         write_json(intent_path(self.layout), self.intent)
@@ -164,6 +170,14 @@ class Walk:
                     self.take_back(step)
 
     def one(self, step: "dict[str, Any]") -> None:
+        """Walk one step to its end, whatever happens."""
+        self._one(step)
+        if step.get("taken_back") and step.get("result") == "ok":
+            release.judge(
+                Instance(self.layout, step["agent"], step["instance"]), step["taken_back"], release.UNDONE, {}
+            )
+
+    def _one(self, step: "dict[str, Any]") -> None:
         instance = Instance(self.layout, step["agent"], step["instance"])
         try:
             if step["action"] == "activate":
@@ -181,6 +195,8 @@ class Walk:
         elif step["action"] == "stop":
             instance.wants.unlink(missing_ok=True)
             activation.stop(instance, self.systemd)
+            if remove(instance.proof_file):
+                self.systemd.reload()
             told = "is stopped"
         elif step["action"] == "deactivate":
             activation.deactivate(instance, self.systemd)
@@ -198,7 +214,7 @@ class Walk:
     def take_back(self, step: "dict[str, Any]") -> None:
         """Bring an instance that was switched in this run back to where it was: an activation like any other."""
         back = dict(step, to=step["from"], phase="planned", action="activate" if step["from"] else "deactivate")
-        back["from"] = step["to"]
+        back["from"] = back["taken_back"] = step["to"]
         back.pop("result")
         self.one(back)
         told = (

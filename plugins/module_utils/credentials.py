@@ -39,13 +39,14 @@ def directory(how: str, unit: str) -> str:
 
 
 def load_key(path: Path, *, create: bool) -> bytes:
-    """The random key of this host that names releases; a throw-away one where none exists and none may be made."""
+    """The random key of this host that names releases; empty where none exists and none may be made."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
+        if not create:
+            return b""
         key = os.urandom(32)
-        if create:
-            write_atomic(path, key, 0o600)
+        write_atomic(path, key, 0o600)
         return key
 
 

@@ -11,6 +11,7 @@ user id, and each file is one transaction that can be repeated. See nft(8).
 import ipaddress
 import re
 import shutil
+from pathlib import Path
 from typing import Any, Optional
 
 from .errors import HostError
@@ -80,17 +81,32 @@ def refused(instance: Instance) -> int:
     return sum(int(n) for n in re.findall(r"counter packets (\d+) .*reject", chain))
 
 
-def remove(instance: Instance, uid: Optional[int]) -> bool:
-    """Take the instance out of the table; the last one takes the table along."""
-    nft = shutil.which("nft", path=PATH)
-    if not nft or instance.user not in listing(nft):
+def load(script: Path) -> None:
+    """Put the rules of a release in place, in one transaction."""
+    run([program(), "-f", str(script)])
+
+
+def confines(instance: Instance) -> bool:
+    """Whether there are rules for the instance now."""
+    return "chain %s {" % instance.user in listing()
+
+
+def remove(instance: Instance) -> bool:
+    """Take the instance out of the table: whoever has its user id is not confined any more. True if it was in it."""
+    if not confines(instance):
         return False
+    nft = program()
+    found = re.search(r"(\d+) : jump %s\b" % instance.user, listing(nft))
+    element = "delete element inet agentfactory agents { %s }\n" % found[1] if found else ""
     chain = "inet agentfactory %s" % instance.user
-    element = "delete element inet agentfactory agents { %s }\n" % uid if uid is not None else ""
     run([nft, "-f", "-"], data=("%sflush chain %s\ndelete chain %s\n" % (element, chain, chain)).encode())
-    if "chain af-" not in listing(nft):
-        run([nft, "delete", "table", "inet", "agentfactory"])
     return True
+
+
+def remove_table() -> None:
+    """After the last instance: the table itself. (While there are instances, one may be about to load its rules.)"""
+    if listing():
+        run([program(), "delete", "table", "inet", "agentfactory"])
 
 
 def listing(nft: Optional[str] = None) -> str:

@@ -95,6 +95,7 @@ def replace_link(path: Path, target: str) -> None:
         os.unlink(temporary)
     os.symlink(target, temporary)
     os.replace(temporary, path)
+    fsync_directory(path.parent)
 
 
 def remove(path: Path) -> bool:

@@ -100,7 +100,9 @@ def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "s
             connection.sendall(b"GET %s HTTP/1.0\r\nHost: localhost:%d\r\n\r\n" % (path.encode(), port))
             answer = b""
             while len(answer) < BODY:
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))  # of all of the answer, not of each piece
+                connection.settimeout(
+                    max(deadline - time.monotonic(), 0.001)
+                )  # of all of the answer, not of each piece
                 piece = connection.recv(BODY)
                 if not piece:
                     break

@@ -46,10 +46,11 @@ def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]
     return records
 
 
-def before_run(layout: Layout, run: str) -> "dict[str, Optional[str]]":
-    """For each agent id that `run` switched: the release it had before the run first touched it (None: none)."""
-    first: dict[str, Optional[str]] = {}
+def of_run(layout: Layout, run: str) -> "dict[str, tuple[Optional[str], str]]":
+    """For each agent id that `run` switched: the release before it first did (None: none), and the one it last switched to."""
+    found: dict[str, tuple[Optional[str], str]] = {}
     for record in read(layout):
         if record.get("run") == run and record["action"] == "activate" and record["result"] == "ok":
-            first.setdefault(record["agent_id"], record["from"])
-    return first
+            before, _after = found.get(record["agent_id"], (record["from"], ""))
+            found[record["agent_id"]] = (before, record["to"])
+    return found

@@ -16,7 +16,7 @@ import time
 import traceback
 from typing import Any, BinaryIO, Callable
 
-from . import activator, desired, info, lease, release, removal, staging, store, tree, truth
+from . import activator, credentials, desired, history, info, lease, release, removal, staging, store, tree, truth
 from .errors import Busy, HostError
 from .files import lock, read_json
 from .layout import Instance, Layout, instances
@@ -49,6 +49,7 @@ class Host:
             return dict(self._staging_answer(found), need=self._lacking(found))
         with self.locked():
             lease.take(self.layout, self.request["who"], "deploy")
+            credentials.load_key(self.layout.factory / "key", create=True)
             found = staging.assess(self.layout, self.request, self.systemd)
             lacking = self._lacking(found)
             if lacking:
@@ -57,7 +58,10 @@ class Host:
                 done = staging.apply(self.layout, self.request, found, self.stream, self.systemd)
             except store.Damaged as damage:
                 return dict(self._staging_answer(found), need={"files": sorted(damage.files)})
-            return dict(self._staging_answer(found), **done)
+            answer = dict(self._staging_answer(found), **done)
+            if not answer["activation"] and not answer["removals"]:
+                lease.give_back(self.layout, self.request["who"]["run"])  # nothing follows
+            return answer
 
     def _lacking(self, found: staging.Assessment) -> "dict[str, Any]":
         """What must still be sent before the changes can be made."""
@@ -89,7 +93,8 @@ class Host:
         """Stage a release that is already here: a version, a name or ``previous``. All instances, or none."""
         self._not_during_activation()
         chosen, problems = {}, []
-        for instance in self._mine():
+        mine = [i for i in self._mine() if release.proven(i) or any(r.good for r in release.everything(i).values())]
+        for instance in mine:  # what was never proven here has nothing to go back to, and holds nobody up
             found = release.choose(instance, self.request["release"])
             if found is None:
                 here = ", ".join("%s (%s)" % (r.name, r.status) for r in release.everything(instance).values())
@@ -102,16 +107,17 @@ class Host:
                 chosen[instance.id] = found.name
         if problems:
             raise HostError("\n".join(problems))
-        changes, booted = [], {i.id: release.proven(i) for i in self._mine()}
-        for instance in self._mine():
+        changes, booted = [], {i.id: release.proven(i) for i in mine}
+        for instance in mine:
             if booted[instance.id] != chosen[instance.id]:
                 reason = "%s -> %s" % (booted[instance.id], chosen[instance.id])
                 changes.append(Change("activate", instance.id, reason))
         if changes and not self.check:
             with self.locked():
                 lease.take(self.layout, self.request["who"], "rollback")
-                for instance in self._mine():
-                    staging.select(instance, chosen[instance.id], "started", self.request["environment"])
+                for instance in mine:
+                    state = (read_json(instance.staged) or {}).get("state", "started")
+                    staging.select(instance, chosen[instance.id], state, self.request["environment"])
         return {
             "staging": [],
             "activation": [_told(c) for c in changes],
@@ -171,7 +177,8 @@ class Host:
             if action:
                 steps.append(
                     {"agent": instance.agent, "instance": instance.name, "action": action, "to": to, "from": now.booted,
-                     "was_running": bool(now.running), "phase": "planned"}
+                     "was_running": bool(now.running or now.enabled), "phase": "planned",
+                     **({"taken_back": now.booted} if state == "undone" and action != "remove" else {})}
                 )  # fmt: skip
         return steps
 
@@ -192,12 +199,12 @@ class Host:
         return (changes[0].kind, to if changes[0].kind == "activate" else None) if changes else ("", None)
 
     def _undo_of(self, instance: Instance) -> "tuple[str, Any]":
-        from .history import before_run
-
-        before = before_run(self.layout, self.request["who"]["run"])
-        if instance.id not in before or release.proven(instance) == before[instance.id]:
+        before, after = history.of_run(self.layout, self.request["who"]["run"]).get(instance.id, (None, None))
+        if (
+            after is None or release.proven(instance) != after
+        ):  # not switched, taken back already, or others were here since
             return "", None
-        return ("activate", before[instance.id]) if before[instance.id] else ("deactivate", None)
+        return ("activate", before) if before else ("deactivate", None)
 
     def follow(self) -> "dict[str, Any]":
         """Wait a while for the activation of this run. ``done`` says whether it came to its end."""

@@ -36,7 +36,7 @@ def take(layout: Layout, who: "dict[str, Any]", reason: str) -> None:
             % (lease["user"], lease["controller"], lease["reason"], lease["run"],
                time.strftime("%H:%M:%S UTC", time.gmtime(lease["expires"])))
         )  # fmt: skip
-    kept = {k: who.get(k) for k in ("run", "user", "controller", "pid")}
+    kept = {k: who.get(k) for k in ("run", "user", "controller", "machine", "pid")}
     write_json(_path(layout), dict(kept, reason=reason, expires=int(time.time()) + SECONDS))
 
 

@@ -19,13 +19,15 @@ from .errors import HostError
 from .files import canonical, checkpoint, read_json, remove, staging_directory, write_atomic, write_json
 from .layout import Instance
 
-GOOD, VOID, STAGED = "good", "void", "staged"
+GOOD, VOID, UNDONE, STAGED = "good", "void", "undone", "staged"
 _RUNNING = re.compile(r'^Environment="AGENT_RELEASE=([^"]+)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Release:
-    """A release on this host. `status` is good (proven at least once), void (failed) or staged (never activated)."""
+    """A release on this host. `status` is good (proven at least once), void (failed), undone (proven, but taken back with
+    others that failed) or staged (never activated). `order` is of its last verdict, `first` of its first proof.
+    """
 
     name: str
     version: str
@@ -35,6 +37,7 @@ class Release:
     status: str
     order: int
     evidence: "dict[str, Any]"
+    first: int = 0
 
     @property
     def good(self) -> bool:
@@ -43,7 +46,10 @@ class Release:
 
 def identify(key: bytes, spec: unit.Spec, content: str, config: "dict[str, Any]", secrets: "dict[str, str]") -> str:
     """``<version>-<12 hex>``: the same on this host as long as code, configuration, secrets and unit are."""
-    parts = {"content": content, "config": config, "secrets": secrets, "unit": unit.render(spec)}
+    if not key:  # this host was never used, and is only asked: it has no key yet, so nothing has its name yet
+        return "%s-(new)" % spec.manifest["version"]
+    rules = egress.TABLE if spec.nft else ""
+    parts = {"content": content, "config": config, "secrets": secrets, "unit": unit.render(spec), "egress": rules}
     return "%s-%s" % (spec.manifest["version"], credentials.keyed_digest(key, parts))
 
 
@@ -139,6 +145,7 @@ def everything(instance: Instance) -> "dict[str, Release]":
             Release(
                 facts["release"], facts["version"], facts["tree"], facts["content"], facts["environment"],
                 verdict.get("status", STAGED), verdict.get("order", 0), verdict.get("evidence", {}),
+                verdict.get("first", 0),
             )
         )  # fmt: skip
     return {r.name: r for r in sorted(found, key=lambda r: (r.order, r.name))}
@@ -146,8 +153,25 @@ def everything(instance: Instance) -> "dict[str, Release]":
 
 def judge(instance: Instance, name: str, status: str, evidence: "dict[str, Any]") -> None:
     """Record what activation found. The order only ever grows, whatever the clock does."""
-    order = 1 + max((r.order for r in everything(instance).values()), default=0)
-    write_json(instance.releases / name / "verdict.json", {"status": status, "order": order, "evidence": evidence})
+    known = everything(instance)
+    order = 1 + max((r.order for r in known.values()), default=0)
+    first = known[name].first if name in known else 0
+    verdict = {
+        "status": status,
+        "order": order,
+        "first": first or (order if status == GOOD else 0),
+        "evidence": evidence,
+    }
+    write_json(instance.releases / name / "verdict.json", verdict)
+
+
+def fail(instance: Instance, name: str, evidence: "dict[str, Any]") -> None:
+    """A failed activation makes a release void; one that was proven before stays good, with the evidence beside it."""
+    known = everything(instance).get(name)
+    if known is None or not known.good:
+        return judge(instance, name, VOID, evidence)
+    verdict = {"status": GOOD, "order": known.order, "first": known.first, "evidence": evidence}
+    return write_json(instance.releases / name / "verdict.json", verdict)
 
 
 def proven(instance: Instance) -> Optional[str]:
@@ -171,20 +195,21 @@ def unit_text(instance: Instance, name: str) -> bytes:
 
 
 def surplus(releases: "list[Release]", *, keep: int, needed: "set[str]") -> "list[str]":
-    """Which releases to prune: keep the newest `keep` good ones, the newest void one, and what is needed.
+    """Which releases to prune: keep the newest `keep` good ones, the newest failed one, and what is needed.
 
     `releases` are in order, oldest first. The newest good release always stays, whatever came after it.
     """
     good = [r.name for r in releases if r.good]
-    void = [r.name for r in releases if r.status == VOID]
-    kept = set(good[-max(keep, 1):]) | set(void[-1:]) | needed  # fmt: skip
+    bad = [r.name for r in releases if r.status in (VOID, UNDONE)]
+    kept = set(good[-max(keep, 1):]) | set(bad[-1:]) | needed  # fmt: skip
     return [r.name for r in releases if r.name not in kept]
 
 
-def prune(instance: Instance, keep: int) -> "list[str]":
+def prune(instance: Instance, keep: int, needed: "frozenset[str]" = frozenset()) -> "list[str]":
+    """Remove what `surplus` names. `needed` are releases that something still goes back to."""
     staged = read_json(instance.staged) or {}
-    needed = {n for n in (proven(instance), named_by(instance.proof_file), staged.get("release")) if n}
-    gone = surplus(list(everything(instance).values()), keep=keep, needed=needed)
+    used = {n for n in (proven(instance), named_by(instance.proof_file), staged.get("release")) if n}
+    gone = surplus(list(everything(instance).values()), keep=keep, needed=used | needed)
     for name in gone:
         remove(instance.releases / name)
     for leftover in instance.releases.glob(".new-*"):
@@ -195,13 +220,14 @@ def prune(instance: Instance, keep: int) -> "list[str]":
 def choose(instance: Instance, wanted: str) -> Optional[Release]:
     """The release that a rollback means: a name, a version (its newest good one), or ``previous``.
 
-    ``previous`` is the last good release before the one that boots. Only good releases are chosen, also by name.
+    ``previous`` is the good release that was first proven right before the one that boots was: asked again and again, it
+    goes back and back. Only good releases are chosen, also by name.
     """
     releases = list(everything(instance).values())
-    running = proven(instance)
+    running = everything(instance).get(proven(instance) or "")
     if wanted == "previous":
-        position = next((n for n, r in enumerate(releases) if r.name == running), len(releases))
-        candidates = [r for r in releases[:position] if r.good and r.name != running]
+        older = (r for r in releases if r.good and r is not running and (running is None or r.first < running.first))
+        candidates = sorted((r for r in older if running is None or r.name != running.name), key=lambda r: r.first)
     else:
         candidates = [r for r in releases if r.good and (wanted in (r.name, r.version))]
     return candidates[-1] if candidates else None

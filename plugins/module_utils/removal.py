@@ -88,9 +88,14 @@ def _processes_of(uid: int) -> "list[str]":
 
 
 def remove_factory(layout: Layout, *, purge: bool) -> None:
-    """After the last instance: store, trees and library; with `purge` also key and history."""
+    """After the last instance: firewall table, store, trees and library; with `purge` also key and history.
+
+    State that agents left behind when they were removed without `purge` is nobody's to delete but theirs.
+    """
     if not instances(layout):
+        egress.remove_table()
         remove_path(layout.opt)
         remove_path(layout.run)
         if purge:
-            remove_path(layout.state)
+            remove_path(layout.factory)
+            _remove_empty(layout.state)

@@ -52,8 +52,13 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
     states = truth.states([d.instance for d in wanted], systemd)
     checked: dict[str, bool] = {}
     problems = []
+    owned = owners(layout)
     for item in wanted:
         agent_id = item.instance.id
+        if owned.get(agent_id) not in (None, "", request["environment"]):
+            problems.append("%s belongs to environment %s on this host, not to %s" % (
+                agent_id, owned[agent_id], request["environment"]))  # fmt: skip
+            continue
         now = truth.look(
             item.instance,
             states[agent_id],
@@ -74,7 +79,7 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
         raise HostError("\n".join(problems))
     result.missing_trees = sorted(t for t, intact in checked.items() if not intact)
     result.removals = plan.removals(
-        owners(layout), {d.instance.id for d in wanted}, request["environment"],
+        owned, {d.instance.id for d in wanted}, request["environment"],
         set(request["only"]) if request.get("only") is not None else None,
     )  # fmt: skip
     return result
@@ -160,11 +165,11 @@ def _prune_libraries(layout: Layout) -> None:
                 remove(other)
 
 
-def collect(layout: Layout, keep: int) -> "dict[str, list[str]]":
+def collect(layout: Layout, keep: int, needed: "frozenset[str]" = frozenset()) -> "dict[str, list[str]]":
     """Prune releases, then trees without a release, then files without a tree."""
-    pruned = {i.id: release.prune(i, keep) for i in instances(layout)}
-    needed = {r.tree for i in instances(layout) for r in release.everything(i).values()}
-    trees = tree.prune(layout, needed)
+    pruned = {i.id: release.prune(i, keep, needed) for i in instances(layout)}
+    used = {r.tree for i in instances(layout) for r in release.everything(i).values()}
+    trees = tree.prune(layout, used)
     store.collect_garbage(layout.store)
     _prune_libraries(layout)
     return {"releases": [n for names in pruned.values() for n in names], "trees": trees}

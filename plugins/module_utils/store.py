@@ -9,6 +9,7 @@ count of one then means that no tree needs the file.
 
 import hashlib
 import os
+import signal
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from .errors import HostError
 from .files import checkpoint, flush_filesystem
 
 CHUNK = 1 << 20
+STALLED = 120
 
 
 def blob_path(store: Path, entry: "dict[str, Any]") -> Path:
@@ -69,7 +71,11 @@ class _Inflater:
     def pieces(self, size: int) -> Iterator[bytes]:
         while size:
             while not self._ready:
+                signal.alarm(
+                    STALLED
+                )  # a connection that was cut without a word must not hold this host's lock for hours
                 source = self._zlib.unconsumed_tail or self._stream.read(1 << 16)
+                signal.alarm(0)
                 if not source:
                     raise HostError("the transfer ended early: %d bytes are missing; nothing was changed" % size)
                 try:

@@ -15,6 +15,7 @@ from .layout import Instance, Layout
 from .plan import Now
 from .systemd import Systemd
 
+UNKNOWN = "?"
 _NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]*")
 
 
@@ -84,10 +85,10 @@ def look(
     staged = read_json(instance.staged) or {}
     active = state.get("ActiveState") == "active" and state.get("SubState") == "running"
     pid = int(state.get("MainPID") or 0)
-    running = _release_of(pid) if active and pid else None
+    running = running_release(instance, pid) if active and pid else None
     seen = health.Seen(False, "unit", describe(state))
-    if running and (instance.releases / running / "release.json").exists():
-        facts = release.read(instance, running)
+    facts = release.read(instance, running) if running and running != UNKNOWN else {}
+    if facts:
         for _attempt in range(attempts):
             seen = probe(instance, facts, pid)
             if seen.healthy:
@@ -105,10 +106,15 @@ def look(
     )  # fmt: skip
 
 
-def _release_of(pid: int) -> str:
-    """The release that a process says it is. It can say anything, so only what could be a release's name counts."""
-    said = process_environment(pid).get("AGENT_RELEASE", "")
-    return said if _NAME.fullmatch(said) else "?"
+def running_release(instance: Instance, pid: int) -> str:
+    """The release that a process says it is. It can say anything, so only what could be a release's name counts.
+
+    One that has overwritten its environment (to change its title, say) is what the unit that started it is.
+    """
+    said = process_environment(pid).get("AGENT_RELEASE")
+    if said is None and start_time(pid) is not None:
+        said = release.named_by(instance.proof_file) or release.named_by(instance.unit_file)
+    return said if said and _NAME.fullmatch(said) else UNKNOWN
 
 
 def _tree_of(instance: Instance, name: Optional[str]) -> Optional[str]:

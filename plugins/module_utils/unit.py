@@ -82,6 +82,8 @@ def expand(words: "list[str]", spec: Spec, unit: str) -> "list[str]":
 
 def program(word: str, tree: str) -> str:
     """The absolute path of a command's first word: a console script, or a path in the artifact."""
+    if word.startswith("/"):
+        return word
     inside = word.removeprefix("./")
     return "/opt/agentfactory/trees/%s/%s" % (tree, inside if "/" in inside else "bin/" + inside)
 
@@ -130,7 +132,7 @@ def render(spec: Spec) -> str:
     service = ["Type=%s" % ("notify" if health["notify"] else "exec")]
     service += _common(spec, unit)
     service.append("ExecStart=" + command_line(spec.manifest["command"], spec, unit))
-    service += ["KillSignal=" + stop["signal"], "TimeoutStopSec=%d" % stop["timeout"]]
+    service += ["KillSignal=" + stop["signal"], "TimeoutStopSec=%g" % stop["timeout"]]
     service += _restarts(spec)
     home = "/var/lib/agentfactory /opt/agentfactory"
     return "\n".join(
@@ -147,7 +149,7 @@ def render_preflight(spec: Spec) -> str:
     unit = spec.instance.preflight_unit
     words = spec.manifest["health"]["preflight"]
     lines = ["Type=oneshot"] + _common(spec, unit) + ["ExecStart=" + command_line(words, spec, unit)]
-    lines.append("TimeoutStartSec=%d" % spec.manifest["health"]["start_timeout"])
+    lines.append("TimeoutStartSec=%g" % spec.manifest["health"]["start_timeout"])
     return "\n".join(["[Unit]", "Description=Preflight of agent %s" % spec.instance.id, "", "[Service]"] + lines + [""])
 
 
@@ -225,7 +227,7 @@ def _restarts(spec: Spec) -> "list[str]":
     timeout = spec.manifest["health"]["start_timeout"]
     if spec.systemd >= STEPPED_RESTARTS:
         lines += ["RestartSteps=%d" % RESTART_STEPS, "RestartMaxDelaySec=%d" % LONGEST_RESTART]
-        return lines + ["TimeoutStartSec=%d" % timeout]
+        return lines + ["TimeoutStartSec=%g" % timeout]
     script = BACKOFF.format(unit=spec.instance.unit).replace("\\", "\\\\").replace('"', '\\"')
     lines.append('ExecStartPre=+/bin/sh -c "%s"' % script.replace("$", "$$"))
-    return lines + ["TimeoutStartSec=%d" % max(timeout, LONGEST_RESTART + 30)]
+    return lines + ["TimeoutStartSec=%g" % max(timeout, LONGEST_RESTART + 30)]

@@ -12,8 +12,10 @@ from ansible.plugins.action import ActionBase
 from ansible.template import is_trusted_as_template
 
 from . import declare, transfer, whoami
-from .ledger import Ledger
+from .artifact import ArtifactError
+from .ledger import Ledger, LedgerError
 from .remote import Remote, RemoteError
+from .run import RunError
 
 ENVIRONMENT_UNSET = (
     "agentfactory_environment is not defined for this host: is it in a fleet, and under its `managed` pattern?"
@@ -41,7 +43,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
             # In an activation nobody knows how far the host got: an undo has to ask it.
             self.record("unreachable", switched=self.PHASE == "activate", messages=[f"unreachable: {error}"])
             raise
-        except (RemoteError, declare.DeclarationError) as error:
+        except (RemoteError, declare.DeclarationError, ArtifactError, LedgerError, RunError) as error:
             self.record("failed", messages=str(error).splitlines())
             result.update(failed=True, msg=str(error))
         return result
@@ -159,7 +161,8 @@ def in_short(changes: list[dict[str, str]]) -> list[str]:
             kind = "code" if item["kind"] == "tree" else item["kind"]
             counts[kind] = counts.get(kind, 0) + 1
     return [
-        f"{agent}: " + ", ".join(kind if count == 1 or kind == "code" else f"{count} {kind}s" for kind, count in counts.items())
+        f"{agent}: "
+        + ", ".join(kind if count == 1 or kind == "code" else f"{count} {kind}s" for kind, count in counts.items())
         for agent, counts in agents.items()
     ]
 

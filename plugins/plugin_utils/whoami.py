@@ -27,6 +27,15 @@ def run_id() -> str:
     return run.current() or f"p{os.getppid()}-{started(os.getppid()) or 0}"
 
 
+def _machine() -> str:
+    """Where process ids mean what they mean here: this boot of this machine, and this container of it."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            return f"{stream.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
 def who(variables: Mapping[str, Any]) -> dict[str, Any]:
     """``{"user", "run", "controller", "pid": "<pid>:<start>", "gone": []}``; AWX's user where it says who it is."""
     main = int(current.split("-")[1]) if (current := run.current()) else os.getppid()
@@ -39,6 +48,7 @@ def who(variables: Mapping[str, Any]) -> dict[str, Any]:
         "user": str(awx or user),
         "run": run_id(),
         "controller": socket.gethostname(),
+        "machine": _machine(),
         "pid": f"{main}:{started(main)}",
         "gone": [],
         "break_lease": str(variables.get("break_lease", "")).lower() in ("true", "yes", "1"),
@@ -47,7 +57,7 @@ def who(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def abandoned(lease: Mapping[str, Any] | None) -> str | None:
     """The run of a lease whose process, on this very machine, is gone."""
-    if not lease or lease.get("controller") != socket.gethostname():
+    if not lease or lease.get("machine") != _machine():
         return None
     pid, _colon, born = str(lease.get("pid")).partition(":")
     return str(lease["run"]) if pid.isdigit() and started(int(pid)) != born else None

@@ -31,6 +31,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     files,
     health,
     history,
+    proof,
     release,
     staging,
     systemd,
@@ -368,7 +369,7 @@ def die_at(monkeypatch, name):
         if here == name:
             raise Killed(name)
 
-    for module in (activation, activator):
+    for module in (activation, activator, proof):
         monkeypatch.setattr(module, "checkpoint", checkpoint)
 
 

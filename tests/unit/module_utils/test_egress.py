@@ -95,32 +95,46 @@ def test_without_nft_the_message_says_what_to_do(monkeypatch):
     assert egress.listing() == ""
 
 
-LISTED = "table inet agentfactory {\n chain af-28c4df20fd48 {\n }\n chain af-000000000000 {\n }\n}\n"
+MINE = " chain af-28c4df20fd48 {\n }\n"
+MAP = " map agents { elements = { 990 : jump af-28c4df20fd48, 991 : jump af-000000000000 } }\n"
 
 
 @pytest.mark.parametrize(
-    ("listed", "remaining", "expected"),
+    ("listed", "expected"),
     [
-        ("", "", []),
-        ("table inet agentfactory {\n chain af-000000000000 {\n }\n}\n", "", []),
-        (LISTED, "chain af-000000000000", ["-f -"]),
-        (LISTED, "chain output", ["-f -", "delete table inet agentfactory"]),
+        ("", []),
+        ("table inet agentfactory {\n chain af-000000000000 {\n }\n}\n", []),
+        ("table inet agentfactory {\n" + MAP + MINE + "}\n", ["delete element inet agentfactory agents { 990 }"]),
+        ("table inet agentfactory {\n" + MINE + "}\n", []),
     ],
 )
-def test_removal_takes_the_chain_and_at_last_the_table(instance, monkeypatch, listed, remaining, expected):
+def test_removal_takes_the_chain_and_its_element(instance, monkeypatch, listed, expected):
     """nft is played by a list of answers: the calls are what counts here; real rules are loaded above."""
-    answers, calls = [listed, remaining], []
+    calls = []
 
     def run(argv, **more):
         if "list" in argv:
-            return answers.pop(0)
-        calls.append(" ".join(argv[1:]))
-        if "data" in more:
-            assert "delete element inet agentfactory agents { 990 }" in more["data"].decode()
-            assert "delete chain inet agentfactory %s" % instance.user in more["data"].decode()
+            return listed
+        calls.append(more["data"].decode())
         return ""
 
     monkeypatch.setattr(egress, "run", run)
     monkeypatch.setattr(egress.shutil, "which", lambda *_args, **_more: "/usr/sbin/nft")
-    assert egress.remove(instance, 990) is bool(expected)
+    assert egress.remove(instance) is (MINE in listed)
+    assert len(calls) == (MINE in listed)
+    for call in calls:
+        assert [line for line in call.splitlines() if "element" in line] == expected
+        assert "delete chain inet agentfactory %s\n" % instance.user in call
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"), [("", []), ("table inet agentfactory {\n}\n", ["delete table inet agentfactory"])]
+)
+def test_the_table_goes_if_it_is_there(monkeypatch, listed, expected):
+    calls = []
+    monkeypatch.setattr(
+        egress, "run", lambda argv, **_more: listed if "list" in argv else calls.append(" ".join(argv[1:]))
+    )
+    monkeypatch.setattr(egress.shutil, "which", lambda *_args, **_more: "/usr/sbin/nft")
+    egress.remove_table()
     assert calls == expected

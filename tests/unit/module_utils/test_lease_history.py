@@ -14,7 +14,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils.errors import Bu
 
 
 def who(run, **more):
-    return dict({"run": run, "user": "ann", "controller": "desk", "pid": "1:2"}, **more)
+    return dict({"run": run, "user": "ann", "controller": "desk", "machine": "boot pid:[1]", "pid": "1:2"}, **more)
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ def test_what_a_run_found_is_what_it_goes_back_to(layout):
     record(layout, "now", "arm@2", "activate", "1-a", "2-b", "undone")
     record(layout, "now", "arm@3", "stop", "1-a", None)
     record(layout, "other", "arm@4", "activate", "1-a", "2-b")
-    assert history.before_run(layout, "now") == {"arm@0": "1-a", "arm@1": None}
-    assert history.before_run(layout, "unknown") == {}
+    assert history.of_run(layout, "now") == {"arm@0": ("1-a", "3-c"), "arm@1": (None, "2-b")}
+    assert history.of_run(layout, "unknown") == {}
 
 
 def test_records_are_one_line_each_whatever_is_in_them(layout):

@@ -330,9 +330,9 @@ class Life(RuleBasedStateMachine):
             self.good = [n for n in self.good if n != name] + [name]
             self.void.discard(name)
         elif name != self.running:
-            release.judge(self.instance, name, VOID, {"summary": "it failed"})
-            self.good = [n for n in self.good if n != name]
-            self.void.add(name)
+            release.fail(self.instance, name, {"summary": "it failed"})
+            if name not in self.good:  # what was proven once stays good, whatever the day's weather
+                self.void.add(name)
         files.remove(self.instance.proof_file)
 
     @rule(healthy=st.booleans(), version=st.sampled_from("123"), pruned=st.booleans())
@@ -408,3 +408,25 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(settings.get_profile("default"), max_examples=40, stateful_step_count=25)
+
+
+def test_previous_goes_back_and_back_and_never_to_what_was_taken_back(instance):
+    """v1 to v4 were proven in turn, v4 was then taken back with others that failed; from v3 it goes to v2, then to v1."""
+    for name in ("1-a", "2-b", "3-c", "4-d"):
+        lay(instance, name, GOOD)
+    release.judge(instance, "4-d", release.UNDONE, {})
+    for running, expected in (("3-c", "2-b"), ("2-b", "1-a"), ("1-a", None)):
+        boot(instance, running)
+        release.judge(instance, running, GOOD, {})  # proven again, as a rollback does
+        found = release.choose(instance, "previous")
+        assert (found and found.name) == expected
+    assert release.choose(instance, "4") is None
+
+
+def test_a_good_release_that_fails_later_stays_good_with_the_evidence(instance):
+    lay(instance, "1-a", GOOD)
+    lay(instance, "2-b", GOOD)
+    release.fail(instance, "1-a", {"summary": "the broker is away"})
+    found = release.everything(instance)
+    assert list(found) == ["1-a", "2-b"]
+    assert (found["1-a"].status, found["1-a"].evidence) == (GOOD, {"summary": "the broker is away"})

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness
 
 PACKAGED = 1_000_000.0

@@ -68,9 +68,12 @@ def test_a_user_without_a_name_has_a_number(monkeypatch):
     assert whoami.who({})["user"] == str(os.getuid())
 
 
+HERE = whoami.who({})["machine"]
+
+
 def lease_of(pid, **more):
     started = whoami.started(pid)
-    return {"run": "r", "controller": socket.gethostname(), "pid": f"{pid}:{started}", **more}
+    return {"run": "r", "controller": socket.gethostname(), "machine": HERE, "pid": f"{pid}:{started}", **more}
 
 
 def test_the_lease_of_a_process_that_runs_is_not_abandoned():
@@ -99,11 +102,11 @@ def test_a_killed_process_that_nobody_waited_for_is_gone_too():
     [
         None,
         {},
-        lease_of(os.getpid(), controller="another-machine"),
-        {"run": "r", "controller": "another-machine", "pid": "999999999:1"},
-        {"run": "r", "controller": socket.gethostname(), "pid": None},
-        {"run": "r", "controller": socket.gethostname(), "pid": "nonsense"},
-        {"run": "r", "controller": socket.gethostname()},
+        lease_of(os.getpid(), machine="another-machine"),
+        {"run": "r", "machine": "another-machine", "pid": "999999999:1"},
+        {"run": "r", "machine": HERE, "pid": None},
+        {"run": "r", "machine": HERE, "pid": "nonsense"},
+        {"run": "r", "machine": HERE},
     ],
 )
 def test_what_cannot_be_known_is_not_abandoned(lease):
