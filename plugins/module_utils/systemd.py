@@ -113,6 +113,7 @@ def journal(unit: str, invocation: str, lines: int = 20) -> "list[str]":
     match = ["_SYSTEMD_INVOCATION_ID=" + invocation] if invocation else []
     argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=%d" % lines, "--unit=" + unit]
     try:
+        run(["journalctl", "--sync"], check=False, timeout=20)  # else the last words may still be on their way
         return run(argv + match, check=False, timeout=20).splitlines()[-lines:]
     except HostError as error:  # evidence only: what needs it must go on without
         return ["the journal cannot be read: %s" % error]
