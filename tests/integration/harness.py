@@ -91,7 +91,9 @@ class Host:
     def sh(self, script: str, *, check: bool = True, data: str = "") -> str:
         """Run a shell script as root; its output. With `check`, a failure fails the test."""
         command = ["podman", "exec", "-i", self.container, "sh", "-c", script]
-        done = subprocess.run(command, check=False, input=data, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, check=False, input=data, capture_output=True, text=True, errors="replace", timeout=120
+        )
         assert not check or done.returncode == 0, f"{self.name}: {script!r}: exit {done.returncode}: {done.stderr}"
         return done.stdout.strip()
 
