@@ -14,9 +14,9 @@ description:
 options:
   _terms:
     description:
-      - V(managed) gives the group of the fleet's hosts, and fails where the inventory has no fleet.
-      - V(stage) does the same and begins a run. It fails where C(-e agents=) names an agent that the fleet
-        does not declare.
+      - V(managed) gives the group of the fleet's hosts. It fails where the inventory has no fleet, and where C(-e agents=) names an
+        agent that the fleet does not declare.
+      - V(stage) does the same and begins a run.
       - V(package) gives the same group where an artifact is missing that can be packaged from its source, or where the source
         was touched since, else nothing.
       - V(unpackaged) gives what is missing, as a list of C(name), C(version) and C(source).
@@ -84,6 +84,9 @@ def _managed(variables: dict[str, Any]) -> str:
             "there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet' could be read "
             "(a warning above says why, if there is one)"
         )
+    for name in [] if _only_listing() or variables.get("agents") == "all" else _chosen(variables) or []:
+        if _fleet.group_of(name) not in variables["groups"]:
+            raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
     return GROUP
 
 
@@ -92,9 +95,6 @@ def _stage(variables: dict[str, Any]) -> str:
     if _only_listing():
         return GROUP
     groups = variables["groups"]
-    for name in _chosen(variables) or []:
-        if _fleet.group_of(name) not in groups:
-            raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
     limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
     run.begin()
     Ledger.current().append(

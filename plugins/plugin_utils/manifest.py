@@ -87,6 +87,11 @@ def normalise(value: object, *, file: str) -> Manifest:
         _check_ports(manifest, problems)
         _check_health(manifest, problems)
         _check_words(manifest, problems)
+        if manifest["permissions"]["inbound"]:
+            problems.add(
+                "permissions.inbound",
+                "cannot be enforced yet: leave it out, and let the host's firewall say who may connect",
+            )
         _config.load_schema(manifest["config"], file, problems)
     if problems.lines:
         raise ManifestError(problems.lines)

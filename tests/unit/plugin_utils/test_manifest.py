@@ -230,6 +230,7 @@ def test_stored_has_neither_source_nor_platforms() -> None:
         ("permissions.outbound", [5], "permissions.outbound[0]: must be an address or a network"),
         ("permissions.outbound", ["fe80::1%eth0"], "permissions.outbound[0]: must be an address or a network"),
         ("permissions.inbound", "192.0.2.0/24", "permissions.inbound: must be a list, not a string"),
+        ("permissions.inbound", ["192.0.2.0/24"], "permissions.inbound: cannot be enforced yet"),
         ("permissions.write", ["data"], "permissions.write[0]: 'data' must be an absolute path"),
         ("permissions.write", ["/"], "permissions.write[0]: '/' must be below /"),
         ("permissions.write", ["/srv/../etc"], "permissions.write[0]: '/srv/../etc' must not contain '..'"),
