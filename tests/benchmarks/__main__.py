@@ -163,8 +163,9 @@ def main() -> int:
         return 2
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and what was started is ended
-    for old in WORK.glob("fleet-*"):
-        shutil.rmtree(old)
+    for old in WORK.glob("*/"):
+        if old.name != "lab":
+            shutil.rmtree(old)
     (WORK / "logs").mkdir(parents=True, exist_ok=True)
     try:
         met = compare(options)
