@@ -153,8 +153,12 @@ def test_damage_that_only_hashes_see_is_refused_at_activation(module_fleet):
     before = module_fleet.lab.on_all(lambda host: host.agent()["pid"])
     for host, script in zip(module_fleet.lab.hosts, UNSEEN, strict=True):
         host.sh(script)
-    for host, told in zip(module_fleet.lab.hosts, ("not what was distributed", "was changed", "was changed"), strict=True):
-        result = module_fleet.run("restart", "--limit", host.name).failed()  # it goes host by host, up to the first failure
+    for host, told in zip(
+        module_fleet.lab.hosts, ("not what was distributed", "was changed", "was changed"), strict=True
+    ):
+        result = module_fleet.run(
+            "restart", "--limit", host.name
+        ).failed()  # it goes host by host, up to the first failure
         assert told in result.verdict(host), result.output
     assert module_fleet.lab.on_all(lambda host: host.agent()["pid"]) == before
     faults.converges(module_fleet, "1.1.0")
