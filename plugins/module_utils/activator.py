@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Optional
 
-from . import activation, history, release, removal, staging, truth
+from . import activation, egress, history, release, removal, staging, truth
 from .errors import HostError
 from .files import checkpoint, lock, read_json, read_text, remove, write_json
 from .layout import Instance, Layout
@@ -192,6 +192,10 @@ class Walk:
         if step["action"] == "enable":
             activation.enable(instance)
             told = "starts at boot again"
+        elif step["action"] == "confine":
+            egress.load(instance.releases / str(step["from"]) / "egress.nft")
+            activation.enable(instance)
+            told = "is confined again"
         elif step["action"] == "stop":
             instance.wants.unlink(missing_ok=True)
             activation.stop(instance, self.systemd)

@@ -88,7 +88,12 @@ def load(script: Path) -> None:
 
 def confines(instance: Instance) -> bool:
     """Whether there are rules for the instance now."""
-    return "chain %s {" % instance.user in listing()
+    return chain_of(instance) in listing()
+
+
+def chain_of(instance: Instance) -> str:
+    """How the instance's chain begins in a listing."""
+    return "chain %s {" % instance.user
 
 
 def remove(instance: Instance) -> bool:

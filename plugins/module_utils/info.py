@@ -9,6 +9,7 @@ from typing import Any, Optional
 from . import cgroup, history, lease, release, target, tree, truth
 from .files import read_json
 from .layout import Instance, Layout, instances
+from .plan import Now
 from .systemd import Systemd, version
 
 
@@ -36,18 +37,18 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
         only = request.get("only")
         here = [i for i in instances(layout) if only is None or i.agent in only]
         states = truth.states(here, Systemd())
-        trees: dict[str, bool] = {}
-        found = [describe(i, states[i.id], request, trees) for i in here]
+        once = truth.Once()
+        found = [describe(i, states[i.id], request, once) for i in here]
         result["instances"] = found + _absent(request, {i.id for i in here})
         result["lease"] = lease.current(layout)
     return result
 
 
 def describe(
-    instance: Instance, state: "dict[str, str]", request: "dict[str, Any]", trees: "dict[str, bool]"
+    instance: Instance, state: "dict[str, str]", request: "dict[str, Any]", once: truth.Once
 ) -> "dict[str, Any]":
     """One instance as it is."""
-    now = truth.look(instance, state, trees=trees)
+    now = truth.look(instance, state, once=once)
     name = now.running or now.booted
     facts = release.read(instance, name) if name else {}
     pid = int(state.get("MainPID") or 0) if now.running else 0
@@ -92,24 +93,31 @@ def _uptime(state: "dict[str, str]") -> Optional[float]:
     return round(time.clock_gettime(time.CLOCK_MONOTONIC) - entered / 1e6, 1) if entered else None
 
 
-def _drift(instance: Instance, now: Any, found: "dict[str, Any]", declared: "Optional[dict[str, Any]]") -> "list[str]":
+def _own_drift(instance: Instance, now: Now, found: "dict[str, Any]") -> "list[str]":
+    """How the host differs from its own record."""
+    known, booted = bool(found["release"]), bool(now.booted)
+    to_start = (read_json(instance.staged) or {}).get("state") == "started"
+    checks = [
+        (now.unit_intact, "the unit was changed"),
+        (not known or now.tree_intact, "the code was changed"),
+        (now.confined, "its firewall rules are gone: it may reach everything"),
+        (not booted or now.has_user, "its user is gone"),
+        (not booted or now.release_complete, "the configuration or the secrets were changed"),
+        (
+            not (now.running and booted) or now.running == now.booted,
+            "%s runs, %s would boot" % (now.running, now.booted),
+        ),
+        (not (booted and to_start) or now.enabled, "would not start at boot"),
+    ]
+    return [told for holds, told in checks if not holds]
+
+
+def _drift(instance: Instance, now: Now, found: "dict[str, Any]", declared: "Optional[dict[str, Any]]") -> "list[str]":
     """How the host differs from its own record and, if `declared` is given, from the declaration.
 
     `declared` is ``{agent id: {"version", "state", "contents": [content digests it may have here]}}``.
     """
-    drift = []
-    if not now.unit_intact:
-        drift.append("the unit was changed")
-    if found["release"] and not now.tree_intact:
-        drift.append("the code was changed")
-    if now.booted and not now.has_user:
-        drift.append("its user is gone")
-    if now.booted and not now.release_complete:
-        drift.append("the configuration or the secrets were changed")
-    if now.running and now.booted and now.running != now.booted:
-        drift.append("%s runs, %s would boot" % (now.running, now.booted))
-    if now.booted and (read_json(instance.staged) or {}).get("state") == "started" and not now.enabled:
-        drift.append("would not start at boot")
+    drift = _own_drift(instance, now, found)
     if declared is None:
         return drift
     want = declared.get(instance.id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 STAGING = ("tree", "user", "release", "stage")
-ACTIVATION = ("activate", "enable", "stop", "remove")
+ACTIVATION = ("activate", "confine", "enable", "stop", "remove")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Now:
     release_complete: bool = False
     void: Optional[str] = None
     renew: bool = False
+    confined: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def activate(agent_id: str, want: Want, now: Now) -> "list[Change]":
     reason = _why_activate(want, now)
     if reason:
         return [Change("activate", agent_id, reason)]
+    if not now.confined:
+        return [Change("confine", agent_id, "its firewall rules are gone")]
     return [] if now.enabled else [Change("enable", agent_id, "would not start at boot")]
 
 

@@ -50,7 +50,7 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
     wanted = desired.build(layout, request, key, version())
     result = Assessment(wanted, key=key)
     states = truth.states([d.instance for d in wanted], systemd)
-    checked: dict[str, bool] = {}
+    once = truth.Once()
     problems = []
     owned = owners(layout)
     for item in wanted:
@@ -65,7 +65,7 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
             wanted=item.want.release,
             wanted_tree=item.spec.tree,
             attempts=4,
-            trees=checked,
+            once=once,
         )
         if now.void and item.want.state == "started" and now.booted != item.want.release and not request.get("retry"):
             problems.append(
@@ -77,7 +77,7 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
         result.activation += plan.activate(agent_id, item.want, now)
     if problems:
         raise HostError("\n".join(problems))
-    result.missing_trees = sorted(t for t, intact in checked.items() if not intact)
+    result.missing_trees = sorted(t for t, intact in once.trees.items() if not intact)
     result.removals = plan.removals(
         owned, {d.instance.id for d in wanted}, request["environment"],
         set(request["only"]) if request.get("only") is not None else None,

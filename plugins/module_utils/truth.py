@@ -6,10 +6,11 @@
 import os
 import re
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from . import credentials, health, release, tree, unit, users
+from . import credentials, egress, health, release, tree, unit, users
 from .files import read_json
 from .layout import Instance, Layout
 from .plan import Now
@@ -76,11 +77,35 @@ def unit_intact(instance: Instance, booted: Optional[str]) -> bool:
         return False
 
 
+@dataclass
+class Once:
+    """What is the same for all instances of a host, and asked once."""
+
+    trees: "dict[str, bool]" = field(default_factory=dict)
+    rules: Optional[str] = None
+
+    def tree_intact(self, layout: Layout, digest: Optional[str]) -> bool:
+        if not digest:
+            return False
+        if digest not in self.trees:
+            self.trees[digest] = tree.intact(layout, digest)
+        return self.trees[digest]
+
+    def confined(self, instance: Instance, name: str) -> bool:
+        """Whether the firewall rules of a release are loaded, if it has some. (Reloading a host's firewall takes them away.)"""
+        if not (instance.releases / name / "egress.nft").exists():
+            return True
+        if self.rules is None:
+            self.rules = egress.listing()
+        return egress.chain_of(instance) in self.rules
+
+
 def look(
     instance: Instance, state: "dict[str, str]", *, wanted: Optional[str] = None, wanted_tree: Optional[str] = None,
-    attempts: int = 1, trees: "Optional[dict[str, bool]]" = None,
+    attempts: int = 1, once: "Optional[Once]" = None,
 ) -> Now:  # fmt: skip
-    """The truth about one instance. `state` is systemd's; `wanted` the release to ask about, `trees` a cache of checks."""
+    """The truth about one instance. `state` is systemd's; `wanted` the release to ask about, `once` what others asked already."""
+    once = once or Once()
     booted = release.proven(instance)
     staged = read_json(instance.staged) or {}
     active = state.get("ActiveState") == "active" and state.get("SubState") == "running"
@@ -100,9 +125,10 @@ def look(
         booted=booted, running=running, staged=staged.get("release"), staged_state=staged.get("state"),
         under_proof=instance.proof_file.exists(), unit_intact=unit_intact(instance, booted),
         enabled=os.path.lexists(instance.wants), healthy=seen.healthy, detail="%s: %s" % (seen.probe, seen.detail),
-        has_user=users.find(instance) is not None, tree_intact=_tree_intact(instance.layout, wanted_tree, trees),
+        has_user=users.find(instance) is not None, tree_intact=once.tree_intact(instance.layout, wanted_tree),
         release_complete=bool(name) and release.complete(instance, str(name)),
         void=_void(known.get(name or "")), renew=bool(staged.get("renew")),
+        confined=once.confined(instance, str(running)) if facts else True,
     )  # fmt: skip
 
 
@@ -119,15 +145,6 @@ def running_release(instance: Instance, pid: int) -> str:
 
 def _tree_of(instance: Instance, name: Optional[str]) -> Optional[str]:
     return release.read(instance, name).get("tree") if name else None
-
-
-def _tree_intact(layout: Layout, digest: Optional[str], cache: "Optional[dict[str, bool]]") -> bool:
-    if not digest:
-        return False
-    cache = {} if cache is None else cache
-    if digest not in cache:
-        cache[digest] = tree.intact(layout, digest)
-    return cache[digest]
 
 
 def _void(found: Optional[release.Release]) -> Optional[str]:

@@ -10,6 +10,7 @@ from .remote import Remote, RemoteError
 DONE = {
     "activate": "is healthy",
     "enable": "starts at boot",
+    "confine": "is confined again",
     "stop": "is stopped",
     "remove": "is removed",
     "deactivate": "is off again",

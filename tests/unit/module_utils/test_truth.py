@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.agentfactory.core.plugins.module_utils import (
     cgroup,
     desired,
+    egress,
     files,
     health,
     info,
@@ -382,3 +383,23 @@ def test_missing_groups():
 def test_an_instances_user_name_is_short_and_stable(layout):
     assert Instance(layout, "a" * 39, "x" * 30).user == Instance(layout, "a" * 39, "x" * 30).user
     assert len(Instance(layout, "a" * 39, "x" * 30).user) <= 31
+
+
+@pytest.mark.parametrize(
+    ("rules", "listed", "confined"),
+    [
+        (False, "", True),
+        (True, "", False),
+        (True, "table inet agentfactory {\n chain af-000000000000 {\n }\n}\n", False),
+        (True, "table inet agentfactory {\n chain af-28c4df20fd48 {\n }\n}\n", True),
+    ],
+)
+def test_rules_that_a_firewalls_reload_took_away_are_missed(instance, monkeypatch, rules, listed, confined):
+    asked = []
+    monkeypatch.setattr(egress, "listing", lambda: asked.append(1) or listed)
+    (instance.releases / "1.0-a").mkdir(parents=True)
+    if rules:
+        (instance.releases / "1.0-a" / "egress.nft").write_text("add table inet agentfactory\n")
+    once = truth.Once()
+    assert [once.confined(instance, "1.0-a") for _time in range(2)] == [confined, confined]
+    assert len(asked) == rules
