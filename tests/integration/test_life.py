@@ -303,6 +303,7 @@ def test_agents_leave_within_max_removals_and_their_state_stays(fleet: Fleet, la
     # one removal on one host is within the limit
     fleet.write({"other-agent": {}, "probe-agent": {"hosts": f"all:!{hosts[0].name}"}}).deploy().ok()
     assert [host.get()[0] for host in hosts] == [0, 200, 200]
+    fleet.write(both).deploy().ok()  # for its state to go with it at the end
 
 
 def test_destroy_leaves_nothing_but_the_state_and_with_purge_nothing(fleet: Fleet, lab: Lab, hosts: list[Host]) -> None:
@@ -319,6 +320,8 @@ def test_destroy_leaves_nothing_but_the_state_and_with_purge_nothing(fleet: Flee
         assert host.sh("ls /var/lib/agentfactory/probe-agent").split() == ["0", "1"]
         assert host.sh("find /var/lib/agentfactory ! -user root") == ""
     assert fleet.run("destroy", "-e", "agents=all").ok().changed == 0
+    # what was left behind is its own again when it comes back, and goes with it
+    fleet.deploy().ok()
     fleet.run("destroy", "-e", "agents=all", "-e", "purge=true").ok()
     assert lab.on_all(Host.leftovers) == [[]] * 3
 
