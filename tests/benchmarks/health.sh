@@ -4,7 +4,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 for port in "$@"; do
-  for _ in {1..600}; do
+  for _ in {1..1200}; do
     if { exec 3<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null; then
       printf 'GET /healthz HTTP/1.0\r\n\r\n' >&3
       IFS=" " read -r -a answer <&3

@@ -58,7 +58,7 @@ command: [bin/agent, "{{port.http}}"]
 ports: {{http: {port}}}
 health:
   http: {{port: http, path: /healthz, status: 200}}
-  start_timeout: 30
+  start_timeout: 120
   bake: 0
 secrets: [token]
 resources: {{memory: 128M, tasks: 64}}
