@@ -154,7 +154,7 @@ def compare(options: argparse.Namespace) -> bool:
     text = "\n\n".join(parts) + "\n"
     (WORK / "results.md").write_text(text)
     print(text)
-    return all(bar.met for bar in found)
+    return all(one.met for one in found)
 
 
 def main() -> int:

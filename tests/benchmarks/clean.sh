@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Leave nothing of any contender on a host.
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Part of the raw floor's archive: what is to be done on the host. Lines of agents: name, version and port.
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The floor: one ssh, one archive, one script a host.
 #   raw.sh deploy ARCHIVE HOST...   the archive holds each agent's files, units, secrets and install.sh
 #   raw.sh check PORTS HOST...      ask every agent for its health

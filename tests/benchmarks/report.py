@@ -26,11 +26,11 @@ def median(costs: list[Cost]) -> Cost:
 
 @dataclass(frozen=True)
 class Bar:
-    """What is to be reached: `seen` compared with `bar`."""
+    """What is to be reached: `seen` compared with `limit`."""
 
     what: str
     compare: str
-    bar: float
+    limit: float
     seen: float
     unit: str = "x"
 
@@ -42,10 +42,11 @@ class Bar:
             ">=": operator.ge,
             "=": operator.eq,
         }[self.compare]
-        return compare(round(self.seen, 2), self.bar)
+        return compare(round(self.seen, 2), self.limit)
 
     def row(self) -> str:
-        return f"| {self.what} | {self.compare} {self.bar:g} {self.unit} | {self.seen:.2f} {self.unit} | {'PASS' if self.met else 'MISS'} |"
+        verdict = "PASS" if self.met else "MISS"
+        return f"| {self.what} | {self.compare} {self.limit:g} {self.unit} | {self.seen:.2f} {self.unit} | {verdict} |"
 
 
 def bars(results: Results, archive: int) -> Iterator[Bar]:
@@ -80,15 +81,15 @@ def bars(results: Results, archive: int) -> Iterator[Bar]:
         ),
         *((f"{case}: wall time, of pyinfra's", "<", 1, "x", lambda case=case: ratio("wall", case, "pyinfra")) for case in TITLES),
     ]  # fmt: skip
-    for what, compare, bar, unit, seen in checks:
+    for what, compare, limit, unit, seen in checks:
         try:
-            yield Bar(what, compare, bar, seen(), unit)
+            yield Bar(what, compare, limit, seen(), unit)
         except KeyError:  # one of the two was not run
             continue
 
 
 def bar_table(found: list[Bar]) -> str:
-    return "\n".join(["| what | bar | seen | |", "|---|---|---|---|", *(bar.row() for bar in found)])
+    return "\n".join(["| what | bar | seen | |", "|---|---|---|---|", *(one.row() for one in found)])
 
 
 def case_table(case: str, costs: dict[str, Cost]) -> str:

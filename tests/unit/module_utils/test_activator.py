@@ -78,10 +78,10 @@ class FakeSystemd(systemd.Systemd):
         with self._lock:  # agents are walked in parallel
             self.loaded = dict({u: text for u, text in self.loaded.items() if u in self.running}, **self._disk())
 
-    def restart(self, name):
-        self.calls.append("restart " + name)
-        self._kill(name)
-        text = self.loaded[name]
+    def restart(self, unit):
+        self.calls.append("restart " + unit)
+        self._kill(unit)
+        text = self.loaded[unit]
         environment = dict(re.findall(r'^Environment="([A-Z_]+)=(.*)"$', text, re.MULTILINE))
         command = shlex.split(re.search("^ExecStart=(.*)$", text, re.MULTILINE)[1])
         command[0] = str(self.layout.root) + command[0]
@@ -90,10 +90,10 @@ class FakeSystemd(systemd.Systemd):
         shown.mkdir(parents=True)
         for credential, source in re.findall(r"^LoadCredential=([^:]+):(.*)$", text, re.MULTILINE):
             (shown / credential).write_bytes(Path(str(self.layout.root) + source).read_bytes())
-        log = open(self._log(name), "wb")  # noqa: SIM115
+        log = open(self._log(unit), "wb")  # noqa: SIM115
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
-        self.running[name] = (process, uuid.uuid4().hex)
+        self.running[unit] = (process, uuid.uuid4().hex)
 
     def _log(self, name):
         return str(self.layout.root / ("log-" + name))
@@ -101,8 +101,8 @@ class FakeSystemd(systemd.Systemd):
     def journal(self, name, _invocation, lines=20):
         return (files.read_text(Path(self._log(name))) or "").splitlines()[-lines:]
 
-    def show(self, names):
-        return {name: self._show(name) for name in list(names)}
+    def show(self, units):
+        return {unit: self._show(unit) for unit in list(units)}
 
     def _show(self, name):
         state = {
@@ -119,18 +119,18 @@ class FakeSystemd(systemd.Systemd):
                 state["ExecMainStatus"] = str(process.returncode)
         return state
 
-    def stop(self, name, timeout):
-        self.calls.append("stop " + name)
-        self._kill(name)
-        self.running.pop(name, None)
+    def stop(self, unit, timeout):
+        self.calls.append("stop " + unit)
+        self._kill(unit)
+        self.running.pop(unit, None)
         self.reload()
 
-    def start_and_wait(self, name, timeout):
-        self.restart(name)
-        if self.running[name][0].wait(timeout):
-            raise HostError("Job for %s failed" % name)
+    def start_and_wait(self, unit, timeout):
+        self.restart(unit)
+        if self.running[unit][0].wait(timeout):
+            raise HostError("Job for %s failed" % unit)
 
-    def forget(self, name):
+    def forget(self, unit):
         pass
 
     def _kill(self, name):

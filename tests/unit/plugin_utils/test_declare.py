@@ -74,7 +74,7 @@ def test_a_declaration_becomes_a_request_of_plain_values(artifact, tmp_path):
             {"name": "1", "ports": {}, "resources": {"cpu": 0.5, "memory": None, "tasks": 64}},
         ],
     }]  # fmt: skip
-    assert type(found[0]["secrets"]["token"]) is str
+    assert found[0]["secrets"]["token"].__class__ is str  # no tagged string: JSON has to take it
 
 
 def test_declared_resources_come_before_the_manifests(artifact):

@@ -24,14 +24,14 @@ def test_who_names_person_run_controller_and_process():
     assert (who["user"], who["controller"], who["gone"]) == (getpass.getuser(), socket.gethostname(), [])
     assert who["run"] == whoami.run_id() == whoami.who({})["run"]
     assert re.fullmatch(r"\d+:\d+", who["pid"])
-    assert who["pid"].split(":")[0] == str(os.getppid())
+    assert who["pid"].partition(":")[0] == str(os.getppid())
 
 
 def test_a_run_that_has_begun_gives_its_id_and_its_process(monkeypatch):
     begun = f"20260101T000000-{os.getpid()}-abcdef"
     monkeypatch.setenv(run.ENV, begun)
     assert whoami.run_id() == begun
-    assert whoami.who({})["pid"].split(":")[0] == str(os.getpid())
+    assert whoami.who({})["pid"].partition(":")[0] == str(os.getpid())
 
 
 def test_the_run_of_somebody_else_is_not_taken_over(monkeypatch):
