@@ -141,7 +141,7 @@ class Activation:
         """Why it failed: the check, exit status, last probe, last lines of its journal; without the secrets."""
         unit = self.instance.unit
         state = self.systemd.show([unit])[unit] if self.step["phase"] != "planned" else {}
-        lines = journal(unit, state.get("InvocationID", "")) if state else []
+        lines = journal(unit, self.proof.invocation or state["InvocationID"]) if state else []
         secrets = credentials.reveal(self.instance.releases / self.name / "credentials", self.facts.get("delivery", ""))
         return {
             "check": failure.check,

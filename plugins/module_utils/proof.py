@@ -44,6 +44,7 @@ class Proof:
         self.instance, self.name, self.systemd = instance, name, systemd
         self.facts = release.read(instance, name)
         self.last = health.Seen(False, "start", "was not probed yet")
+        self.invocation = ""  # systemd may start it again before its journal is read: that is another one
 
     @property
     def timeout(self) -> float:
@@ -72,7 +73,7 @@ class Proof:
             self.systemd.stop(unit, stopping)
         self.systemd.restart(unit)
         state = self.systemd.settle(unit, ordered + self.timeout + stopping, after=before["InvocationID"])
-        pid = int(state["MainPID"])
+        self.invocation, pid = state["InvocationID"], int(state["MainPID"])
         if (state["ActiveState"], state["SubState"]) != ("active", "running") or not pid:
             raise Failed("start", truth.describe(state))
         if state["NRestarts"] != "0":
