@@ -129,7 +129,8 @@ class Activation:
         write_atomic(instance.unit_file, release.unit_text(instance, self.name), 0o644)
         checkpoint("activate.committed")
         enable(instance)
-        release.judge(instance, self.name, release.GOOD, {})
+        went_back = bool(self.step.get("back")) or before == self.name
+        release.judge(instance, self.name, release.GOOD, {}, deployed=not went_back)
         replace_link(instance.current, "releases/" + self.name)
         remove(instance.proof_file)
         self.systemd.reload()

@@ -219,6 +219,7 @@ class Walk:
         """Bring an instance that was switched in this run back to where it was: an activation like any other."""
         back = dict(step, to=step["from"], phase="planned", action="activate" if step["from"] else "deactivate")
         back["from"] = back["taken_back"] = step["to"]
+        back["back"] = True
         back.pop("result")
         self.one(back)
         told = (

@@ -117,7 +117,7 @@ class Host:
                 lease.take(self.layout, self.request["who"], "rollback")
                 for instance in mine:
                     state = (read_json(instance.staged) or {}).get("state", "started")
-                    staging.select(instance, chosen[instance.id], state, self.request["environment"])
+                    staging.select(instance, chosen[instance.id], state, self.request["environment"], back=True)
         return {
             "staging": [],
             "activation": [_told(c) for c in changes],
@@ -178,6 +178,7 @@ class Host:
                 steps.append(
                     {"agent": instance.agent, "instance": instance.name, "action": action, "to": to, "from": now.booted,
                      "was_running": bool(now.running or now.enabled), "phase": "planned",
+                     "back": state == "undone" or bool((read_json(instance.staged) or {}).get("back")),
                      **({"taken_back": now.booted} if state == "undone" and action != "remove" else {})}
                 )  # fmt: skip
         return steps

@@ -26,7 +26,8 @@ _RUNNING = re.compile(r'^Environment="AGENT_RELEASE=([^"]+)"$', re.MULTILINE)
 @dataclass(frozen=True)
 class Release:
     """A release on this host. `status` is good (proven at least once), void (failed), undone (proven, but taken back with
-    others that failed) or staged (never activated). `order` is of its last verdict, `first` of its first proof.
+    others that failed) or staged (never activated). `order` is of its last verdict, `place` of its last deploy:
+    going back to a release does not move it.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Release:
     status: str
     order: int
     evidence: "dict[str, Any]"
-    first: int = 0
+    place: int = 0
 
     @property
     def good(self) -> bool:
@@ -145,24 +146,26 @@ def everything(instance: Instance) -> "dict[str, Release]":
             Release(
                 facts["release"], facts["version"], facts["tree"], facts["content"], facts["environment"],
                 verdict.get("status", STAGED), verdict.get("order", 0), verdict.get("evidence", {}),
-                verdict.get("first", 0),
+                verdict.get("place", 0),
             )
         )  # fmt: skip
     return {r.name: r for r in sorted(found, key=lambda r: (r.order, r.name))}
 
 
-def judge(instance: Instance, name: str, status: str, evidence: "dict[str, Any]") -> None:
-    """Record what activation found. The order only ever grows, whatever the clock does."""
+def judge(instance: Instance, name: str, status: str, evidence: "dict[str, Any]", *, deployed: bool = True) -> None:
+    """Record what activation found. The order only ever grows, whatever the clock does.
+
+    `deployed` is false where an instance went back to the release, or was only started again.
+    """
     known = everything(instance)
     order = 1 + max((r.order for r in known.values()), default=0)
-    first = known[name].first if name in known else 0
-    verdict = {
-        "status": status,
-        "order": order,
-        "first": first or (order if status == GOOD else 0),
-        "evidence": evidence,
-    }
-    write_json(instance.releases / name / "verdict.json", verdict)
+    place = known[name].place if name in known else 0
+    if status == GOOD and (deployed or not place):
+        place = order
+    write_json(
+        instance.releases / name / "verdict.json",
+        {"status": status, "order": order, "place": place, "evidence": evidence},
+    )
 
 
 def fail(instance: Instance, name: str, evidence: "dict[str, Any]") -> None:
@@ -170,7 +173,7 @@ def fail(instance: Instance, name: str, evidence: "dict[str, Any]") -> None:
     known = everything(instance).get(name)
     if known is None or not known.good:
         return judge(instance, name, VOID, evidence)
-    verdict = {"status": GOOD, "order": known.order, "first": known.first, "evidence": evidence}
+    verdict = {"status": GOOD, "order": known.order, "place": known.place, "evidence": evidence}
     return write_json(instance.releases / name / "verdict.json", verdict)
 
 
@@ -220,14 +223,14 @@ def prune(instance: Instance, keep: int, needed: "frozenset[str]" = frozenset())
 def choose(instance: Instance, wanted: str) -> Optional[Release]:
     """The release that a rollback means: a name, a version (its newest good one), or ``previous``.
 
-    ``previous`` is the good release that was first proven right before the one that boots was: asked again and again, it
-    goes back and back. Only good releases are chosen, also by name.
+    ``previous`` is the good release that was deployed right before the one that boots was: asked again and again, it goes
+    back and back. Only good releases are chosen, also by name.
     """
     releases = list(everything(instance).values())
     running = everything(instance).get(proven(instance) or "")
     if wanted == "previous":
-        older = (r for r in releases if r.good and r is not running and (running is None or r.first < running.first))
-        candidates = sorted((r for r in older if running is None or r.name != running.name), key=lambda r: r.first)
+        older = (r for r in releases if r.good and r is not running and (running is None or r.place < running.place))
+        candidates = sorted((r for r in older if running is None or r.name != running.name), key=lambda r: r.place)
     else:
         candidates = [r for r in releases if r.good and (wanted in (r.name, r.version))]
     return candidates[-1] if candidates else None

@@ -147,9 +147,16 @@ def _stage_releases(
         checkpoint("stage.selected")
 
 
-def select(instance: Instance, name: str, state: str, environment: str, *, renew: "Optional[bool]" = None) -> None:
-    """Say which release the next activation of the instance takes; with `renew` also if it runs (None: as it was)."""
+def select(
+    instance: Instance, name: str, state: str, environment: str, *, renew: "Optional[bool]" = None, back: bool = False
+) -> None:
+    """Say which release the next activation of the instance takes; with `renew` also if it runs (None: as it was).
+
+    `back`: it is an older one that is gone back to.
+    """
     chosen: dict[str, Any] = {"release": name, "state": state, "environment": environment}
+    if back:
+        chosen["back"] = True
     before = read_json(instance.staged) or {}
     if renew or (renew is None and before.get("renew") and before.get("release") == name):
         chosen["renew"] = True

@@ -417,10 +417,21 @@ def test_previous_goes_back_and_back_and_never_to_what_was_taken_back(instance):
     release.judge(instance, "4-d", release.UNDONE, {})
     for running, expected in (("3-c", "2-b"), ("2-b", "1-a"), ("1-a", None)):
         boot(instance, running)
-        release.judge(instance, running, GOOD, {})  # proven again, as a rollback does
+        release.judge(instance, running, GOOD, {}, deployed=False)  # proven again, as a rollback does
         found = release.choose(instance, "previous")
         assert (found and found.name) == expected
     assert release.choose(instance, "4") is None
+
+
+def test_previous_is_what_was_deployed_before_however_old_it_is(instance):
+    lay(instance, "1-a", GOOD)
+    lay(instance, "2-b", GOOD)
+    release.judge(instance, "1-a", GOOD, {})
+    lay(instance, "3-c", GOOD)
+    boot(instance, "3-c")
+    found = release.choose(instance, "previous")
+    assert found
+    assert found.name == "1-a"
 
 
 def test_a_good_release_that_fails_later_stays_good_with_the_evidence(instance):
