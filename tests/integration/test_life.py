@@ -33,7 +33,7 @@ def digest(value: str) -> dict[str, str]:
 
 def nameless(lines: list[str]) -> set[str]:
     """Changes without the hash in releases' names: on a host without a key it is not known before the first deploy."""
-    return {re.sub(r"(-)[0-9a-f]{12}\b", r"\1*", line) for line in lines}
+    return {re.sub(r"-([0-9a-f]{12}\b|\(new\))", "-*", line) for line in lines}
 
 
 def pending(result: Result, host: Host) -> set[str]:
@@ -42,7 +42,11 @@ def pending(result: Result, host: Host) -> set[str]:
 
 def activated(lines: list[str]) -> set[tuple[str, str]]:
     """(agent id, version) of the lines about activations, in check mode and after a real one."""
-    return {(line.split(":")[0], match[1]) for line in lines if (match := re.search(r"(\d\.\d\.\d)-[0-9a-f*]+", line))}
+    return {
+        (line.split(":")[0], match[1])
+        for line in lines
+        if (match := re.search(r"(\d\.\d\.\d)-([0-9a-f]{12}|\(new\))", line))
+    }
 
 
 def test_check_touches_nothing_and_tells_what_the_first_deploy_then_does(
