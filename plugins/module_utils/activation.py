@@ -130,7 +130,7 @@ class Activation:
         checkpoint("activate.committed")
         enable(instance)
         went_back = bool(self.step.get("back")) or before == self.name
-        release.judge(instance, self.name, release.GOOD, {}, deployed=not went_back)
+        release.judge(instance, self.name, release.GOOD, {}, deployed=not went_back, after=before or "")
         replace_link(instance.current, "releases/" + self.name)
         remove(instance.proof_file)
         self.systemd.reload()

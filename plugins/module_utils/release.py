@@ -39,6 +39,7 @@ class Release:
     order: int
     evidence: "dict[str, Any]"
     place: int = 0
+    after: str = ""
 
     @property
     def good(self) -> bool:
@@ -146,25 +147,29 @@ def everything(instance: Instance) -> "dict[str, Release]":
             Release(
                 facts["release"], facts["version"], facts["tree"], facts["content"], facts["environment"],
                 verdict.get("status", STAGED), verdict.get("order", 0), verdict.get("evidence", {}),
-                verdict.get("place", 0),
+                verdict.get("place", 0), verdict.get("after", ""),
             )
         )  # fmt: skip
     return {r.name: r for r in sorted(found, key=lambda r: (r.order, r.name))}
 
 
-def judge(instance: Instance, name: str, status: str, evidence: "dict[str, Any]", *, deployed: bool = True) -> None:
+def judge(
+    instance: Instance, name: str, status: str, evidence: "dict[str, Any]", *, deployed: bool = True, after: str = ""
+) -> None:
     """Record what activation found. The order only ever grows, whatever the clock does.
 
-    `deployed` is false where an instance went back to the release, or was only started again.
+    `deployed` is false where an instance went back to the release, or was only started again; `after` is what it replaced.
     """
     known = everything(instance)
     order = 1 + max((r.order for r in known.values()), default=0)
     place = known[name].place if name in known else 0
     if status == GOOD and (deployed or not place):
         place = order
+    else:
+        after = known[name].after if name in known else ""
     write_json(
         instance.releases / name / "verdict.json",
-        {"status": status, "order": order, "place": place, "evidence": evidence},
+        {"status": status, "order": order, "place": place, "after": after, "evidence": evidence},
     )
 
 
@@ -173,7 +178,7 @@ def fail(instance: Instance, name: str, evidence: "dict[str, Any]") -> None:
     known = everything(instance).get(name)
     if known is None or not known.good:
         return judge(instance, name, VOID, evidence)
-    verdict = {"status": GOOD, "order": known.order, "place": known.place, "evidence": evidence}
+    verdict = {"status": GOOD, "order": known.order, "place": known.place, "after": known.after, "evidence": evidence}
     return write_json(instance.releases / name / "verdict.json", verdict)
 
 
@@ -223,14 +228,14 @@ def prune(instance: Instance, keep: int, needed: "frozenset[str]" = frozenset())
 def choose(instance: Instance, wanted: str) -> Optional[Release]:
     """The release that a rollback means: a name, a version (its newest good one), or ``previous``.
 
-    ``previous`` is the good release that was deployed right before the one that boots was: asked again and again, it goes
-    back and back. Only good releases are chosen, also by name.
+    ``previous`` is the good release that the one that boots replaced, or else the one that was deployed before it: asked again
+    and again, it goes back and back. Only good releases are chosen, also by name.
     """
     releases = list(everything(instance).values())
     running = everything(instance).get(proven(instance) or "")
     if wanted == "previous":
         older = (r for r in releases if r.good and r is not running and (running is None or r.place < running.place))
-        candidates = sorted((r for r in older if running is None or r.name != running.name), key=lambda r: r.place)
+        candidates = sorted(older, key=lambda r: (running is not None and r.name == running.after, r.place))
     else:
         candidates = [r for r in releases if r.good and (wanted in (r.name, r.version))]
     return candidates[-1] if candidates else None

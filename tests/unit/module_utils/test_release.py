@@ -434,6 +434,20 @@ def test_previous_is_what_was_deployed_before_however_old_it_is(instance):
     assert found.name == "1-a"
 
 
+def test_previous_is_what_was_replaced_also_after_a_rollback(instance):
+    """1 ran, 2 replaced it, 1 was gone back to, 3 replaced that: back from 3 is 1, not the 2 that somebody left."""
+    lay(instance, "1-a", GOOD)
+    lay(instance, "2-b")
+    release.judge(instance, "2-b", GOOD, {}, after="1-a")
+    release.judge(instance, "1-a", GOOD, {}, deployed=False, after="2-b")
+    lay(instance, "3-c")
+    release.judge(instance, "3-c", GOOD, {}, after="1-a")
+    boot(instance, "3-c")
+    found = release.choose(instance, "previous")
+    assert found
+    assert found.name == "1-a"
+
+
 def test_a_good_release_that_fails_later_stays_good_with_the_evidence(instance):
     lay(instance, "1-a", GOOD)
     lay(instance, "2-b", GOOD)
