@@ -189,9 +189,13 @@ class Shelf:
 
         `changes` go into its agent.yml, mappings one level deep: ``health={"bake": 1}``.
         By default it bakes for a second, and may take its time to start: the machine may be busy.
+        All tests share the shelf: asking for something else under a version that is on it is an error.
         """
         name = name or agent
-        if (self.artifacts / name / "packaged" / version).exists():
+        packaged = self.artifacts / name / "packaged" / version
+        asked = json.dumps([agent, platforms, changes])
+        if packaged.exists():
+            assert packaged.read_text() == asked, f"{name} {version} is on the shelf already, made from something else"
             return version
         source = self.folder / "sources" / f"{name}-{version}"
         shutil.copytree(AGENTS / agent, source)
@@ -202,8 +206,8 @@ class Shelf:
         (source / "agent.yml").write_text(yaml.safe_dump(manifest))
         (source / "VERSION").write_text(version + "\n")  # each version has a tree of its own
         _package.package(_package.Request(str(source), str(self.artifacts), platforms=platforms))
-        (self.artifacts / name / "packaged").mkdir(exist_ok=True)
-        (self.artifacts / name / "packaged" / version).touch()
+        packaged.parent.mkdir(exist_ok=True)
+        packaged.write_text(asked)
         return version
 
 

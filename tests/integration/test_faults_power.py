@@ -39,7 +39,7 @@ def start_baking(fleet: Fleet, shelf, version: str, *arguments: str, bake: int =
 
 
 def test_power_cut_during_the_proof(fleet, shelf):
-    run = start_baking(fleet, shelf, "2.0.0")
+    run = start_baking(fleet, shelf, "2.2.0")
     before = dict(zip(fleet.lab.hosts, (faults.look(host)["boots"] for host in fleet.lab.hosts), strict=True))
     fleet.lab.on_all(faults.power_cut)
     result = run.end().failed()
@@ -48,7 +48,7 @@ def test_power_cut_during_the_proof(fleet, shelf):
         until(lambda host=host: host.get()[0] == 200, f"{host.name} answers after the power cut", 120)
         assert faults.answers(host) == before[host]
         faults.runs_what_boots(host)
-    faults.converges(fleet, "2.0.0")
+    faults.converges(fleet, "2.2.0")
 
 
 def test_reboots_at_rest_bring_everything_back(fleet):

@@ -31,14 +31,14 @@ WRONG: dict[str, tuple[dict[str, Any], str, bool]] = {
     "unquoted version": ({"version": 1.0}, r"agents\.probe-agent\.version.*quote it", False),
     "version that was never packaged": ({"version": "9.9.9"}, r"probe-agent.*9\.9\.9", False),
     "pattern without a host": ({"hosts": "nowhere"}, r"agents\.probe-agent\.hosts.*nowhere", False),
-    "no package for these hosts": ({"version": "3.0.0"}, r"probe-agent 3\.0\.0 is not packaged for this host.*arm64", True),
+    "no package for these hosts": ({"version": "3.2.0"}, r"probe-agent 3\.2\.0 is not packaged for this host.*arm64", True),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def odd_versions(shelf: Shelf) -> None:
-    shelf.put(version="3.0.0", platforms=("linux/arm64+glibc2.36+py3.11",))
-    shelf.put(version="3.1.0", runtime={"python": ">=3.12"}, platforms=("linux/amd64+glibc2.41+py3.13",))
+    shelf.put(version="3.2.0", platforms=("linux/arm64+glibc2.36+py3.11",))
+    shelf.put(version="3.3.0", runtime={"python": ">=3.12"}, platforms=("linux/amd64+glibc2.41+py3.13",))
 
 
 @pytest.mark.usefixtures("odd_versions")
@@ -61,9 +61,9 @@ def test_wrong_declarations_touch_no_host(fleet: Fleet, lab: Lab) -> None:
 
 @pytest.mark.usefixtures("odd_versions")
 def test_hosts_that_cannot_run_it_say_so_and_it_runs_nowhere(fleet: Fleet, hosts: list[Host]) -> None:
-    result = fleet.write({"probe-agent": {"version": "3.1.0"}}).deploy().failed()
-    assert "probe-agent 3.1.0 needs Python >=3.12; this host has 3.9" in result.verdict(hosts[0])
-    assert "probe-agent 3.1.0 needs Python >=3.12; this host has 3.11" in result.verdict(hosts[1])
+    result = fleet.write({"probe-agent": {"version": "3.3.0"}}).deploy().failed()
+    assert "probe-agent 3.3.0 needs Python >=3.12; this host has 3.9" in result.verdict(hosts[0])
+    assert "probe-agent 3.3.0 needs Python >=3.12; this host has 3.11" in result.verdict(hosts[1])
     assert "Stopped: 2 hosts failed while staging and max_failures is 0" in result.output
     assert [host.get()[0] for host in hosts] == [0, 0, 0]
     assert fleet.run("status").ok().output.count("not activated") == 1, "the host that could run it was only staged"
