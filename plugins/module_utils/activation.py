@@ -124,7 +124,10 @@ class Activation:
     # -- the two ends ---------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        """The commit: the unit's rename into /etc; then the bookkeeping, all of it repeatable."""
+        """The commit: the unit's rename into /etc; then the bookkeeping, all of it repeatable.
+
+        What systemd holds in memory stays true: it is told of the file's new place once all of the host's agents are done.
+        """
         instance, before = self.instance, self.step["from"]
         write_atomic(instance.unit_file, release.unit_text(instance, self.name), 0o644)
         checkpoint("activate.committed")
@@ -133,9 +136,11 @@ class Activation:
         release.judge(instance, self.name, release.GOOD, {}, deployed=not went_back, after=before or "")
         replace_link(instance.current, "releases/" + self.name)
         remove(instance.proof_file)
-        self.systemd.reload()
         _renewed(instance, self.name)
-        history.append(instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="ok")
+        history.append(
+            instance.layout, self.who, instance.id, "activate", before=before, after=self.name, result="ok",
+            was_running=self.step["was_running"],
+        )  # fmt: skip
         self.phase("done", result="ok", message="%s is healthy" % self.name)
 
     def _evidence(self, failure: Failed) -> "dict[str, Any]":
@@ -200,7 +205,8 @@ class Activation:
         try:
             old.wait_until_healthy(old.start(float(self.facts["manifest"]["stop"]["timeout"]) + 5))
         except (Failed, HostError) as failure:
-            return "%s was started again but is not healthy either: %s" % (before, failure)
+            told = release.without_secrets(self.instance, before, str(failure))
+            return "%s was started again but is not healthy either: %s" % (before, told)
         state = self.systemd.show([unit])[unit]
         return "%s runs again and is healthy (%s)" % (before, truth.describe(state))
 
@@ -227,6 +233,16 @@ def stop(instance: Instance, systemd: Systemd) -> None:
     name = release.named_by(instance.proof_file) or release.proven(instance)
     facts = release.read(instance, name) if name else {}
     systemd.stop(instance.unit, facts["manifest"]["stop"]["timeout"] if facts else 90)
+
+
+def shelve(instance: Instance, name: str, systemd: Systemd) -> None:
+    """Back to a proven release that did not run: it boots no more than it did, and nothing runs."""
+    remove(instance.wants)
+    stop(instance, systemd)
+    write_atomic(instance.unit_file, release.unit_text(instance, name), 0o644)
+    replace_link(instance.current, "releases/" + name)
+    remove(instance.proof_file)
+    systemd.reload()
 
 
 def deactivate(instance: Instance, systemd: Systemd) -> None:

@@ -22,7 +22,7 @@ from .systemd import Systemd, run
 
 UNIT = "agentfactory-activation.service"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-OLD_ONE_LEAVES = 3.0
+OLD_ONE_LEAVES = 15.0
 
 
 def intent_path(layout: Layout) -> Path:
@@ -96,13 +96,13 @@ def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict
         launch(library)
         return intent
     with lock(layout.factory / "locks" / "host.lock", wait=10, holder="another run is changing this host"):
-        close_after_reboot(layout, intent)
+        close_after_reboot(layout, systemd, intent)
     return None
 
 
-def close_after_reboot(layout: Layout, intent: "dict[str, Any]") -> None:
+def close_after_reboot(layout: Layout, systemd: Systemd, intent: "dict[str, Any]") -> None:
     """The last proven releases run. What was committed right before the end is written down as the success that it was."""
-    walk = Walk(layout)
+    walk = Walk(layout, systemd)
     for step in walk.intent["steps"]:
         instance = Instance(layout, step["agent"], step["instance"])
         if step["phase"] == "committing" and release.proven(instance) == step["to"]:
@@ -111,13 +111,21 @@ def close_after_reboot(layout: Layout, intent: "dict[str, Any]") -> None:
             history.append(layout, intent["who"], instance.id, step["action"], before=step["from"], after=step["to"],
                            result="interrupted by a reboot")  # fmt: skip
     write_json(intent_path(layout), dict(walk.intent, done=True, interrupted=True))
+    walk.tidy()
+
+
+def way_back(before: Optional[str], was_running: bool) -> "tuple[str, Optional[str]]":
+    """The step that undoes a switch, and the release that it leads to."""
+    if before is None:
+        return "deactivate", None
+    return ("activate" if was_running else "shelve"), before
 
 
 class Walk:
     """One walk over an intent file, by as many threads as there are agents."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout, self.systemd, self.intent = layout, Systemd(), read_intent(layout)
+    def __init__(self, layout: Layout, systemd: Systemd) -> None:
+        self.layout, self.systemd, self.intent = layout, systemd, read_intent(layout)
         self._guard = threading.Lock()
 
     def save(self, step: "dict[str, Any]", **changes: Any) -> None:
@@ -143,6 +151,11 @@ class Walk:
         checkpoint("activate.collected")
         self.intent["done"] = True
         write_json(intent_path(self.layout), self.intent)
+
+    def tidy(self) -> None:
+        """Tell systemd where the units lie now. Nobody has to wait for it: it holds what they say already."""
+        steps = self.intent.get("steps", [])
+        self.systemd.refresh(Instance(self.layout, step["agent"], step["instance"]).unit for step in steps)
 
     def _in_parallel(self, steps: "list[dict[str, Any]]") -> None:
         """One thread an agent."""
@@ -202,6 +215,9 @@ class Walk:
             if remove(instance.proof_file):
                 self.systemd.reload()
             told = "is stopped"
+        elif step["action"] == "shelve":
+            activation.shelve(instance, step["to"], self.systemd)
+            told = "%s is stopped, as before" % step["to"]
         elif step["action"] == "deactivate":
             activation.deactivate(instance, self.systemd)
             told = "is as before this run: nothing runs"
@@ -211,13 +227,20 @@ class Walk:
                 raise HostError("still there after the removal: %s" % ", ".join(left))
             told = "is removed" + ("" if self.intent["purge"] else "; its state is kept")
         history.append(
-            self.layout, self.intent["who"], instance.id, step["action"], before=step["from"], after=None, result="ok"
+            self.layout,
+            self.intent["who"],
+            instance.id,
+            step["action"],
+            before=step["from"],
+            after=step["to"],
+            result="ok",
         )
         self.save(step, phase="done", result="ok", message=told)
 
     def take_back(self, step: "dict[str, Any]") -> None:
         """Bring an instance that was switched in this run back to where it was: an activation like any other."""
-        back = dict(step, to=step["from"], phase="planned", action="activate" if step["from"] else "deactivate")
+        action, to = way_back(step["from"], step["was_running"])
+        back = dict(step, to=to, phase="planned", action=action)
         back["from"] = back["taken_back"] = step["to"]
         back["back"] = True
         back.pop("result")
@@ -234,9 +257,10 @@ def main() -> None:
     """The transient unit's program. Leaves every outcome in the intent file."""
     layout = Layout()
     with lock(layout.factory / "locks" / "host.lock", wait=60, holder="another run is changing this host"):
-        walk = Walk(layout)
+        walk = Walk(layout, Systemd())
         if walk.intent and not walk.intent["done"]:
             walk.all()
+    walk.tidy()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ Pid = Union[int, str]
 
 @dataclass(frozen=True)
 class Seen:
-    """One look of one probe."""
+    """One look of one probe. What the agent answered is in `detail` only where it is not healthy; it may hold a secret."""
 
     healthy: bool
     probe: str
@@ -113,25 +113,36 @@ def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "s
     if not match:
         return Seen(False, name, "the answer is not HTTP: %r" % answer[:80])
     body = answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
-    return Seen(int(match[1]) == status, name, "status %s (wanted %d) %s" % (match[1].decode(), status, body[:300]))
+    if int(match[1]) == status:
+        return Seen(True, name, "status %d" % status)
+    return Seen(False, name, "status %s (wanted %d) %s" % (match[1].decode(), status, body[:300]))
 
 
 def command(
-    argv: "list[str]", *, timeout: float, uid: int, gid: int, environment: "dict[str, str]", directory: str
+    argv: "list[str]",
+    *,
+    timeout: float,
+    uid: int,
+    gid: int,
+    groups: "list[int]",
+    environment: "dict[str, str]",
+    directory: str,
 ) -> Seen:
-    """Run a probe command as the instance's user; healthy when it exits with 0 in time."""
+    """Run a probe command as the instance's user, in its groups; healthy when it exits with 0 in time."""
     name = "command %s" % os.path.basename(argv[0])
     try:
         done = subprocess.run(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
-            user=uid, group=gid, extra_groups=[], env=environment, cwd=directory, check=False,
+            user=uid, group=gid, extra_groups=groups, env=environment, cwd=directory, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Seen(False, name, "did not end within %g s" % timeout)
     except OSError as error:
         return Seen(False, name, error.strerror or str(error))
+    if done.returncode == 0:
+        return Seen(True, name, "exit status 0")
     output = done.stdout.decode(errors="replace").strip()[-300:]
-    return Seen(done.returncode == 0, name, "exit status %d %s" % (done.returncode, output))
+    return Seen(False, name, "exit status %d %s" % (done.returncode, output))
 
 
 def look(facts: "dict[str, Any]", *, pid: int, run_command: Any) -> Seen:

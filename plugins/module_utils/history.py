@@ -6,6 +6,7 @@
 import json
 import os
 import time
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from .files import canonical
@@ -13,11 +14,11 @@ from .layout import Layout
 
 
 def append(layout: Layout, who: "dict[str, Any]", agent_id: str, action: str, *, before: Optional[str],
-           after: Optional[str], result: str) -> None:  # fmt: skip
-    """Record one change. `who` is ``{"user", "run", "controller", ...}`` as the controller gave it."""
+           after: Optional[str], result: str, **more: Any) -> None:  # fmt: skip
+    """Record one change, with `more` about it. `who` is ``{"user", "run", "controller", ...}`` as the controller gave it."""
     record = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "who": who, "run": who.get("run"), "agent_id": agent_id,
-        "action": action, "from": before, "to": after, "result": result,
+        "action": action, "from": before, "to": after, "result": result, **more,
     }  # fmt: skip
     layout.factory.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(layout.factory / "history.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -46,11 +47,20 @@ def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]
     return records
 
 
-def of_run(layout: Layout, run: str) -> "dict[str, tuple[Optional[str], str]]":
-    """For each agent id that `run` switched: the release before it first did (None: none), and the one it last switched to."""
-    found: dict[str, tuple[Optional[str], str]] = {}
+@dataclass(frozen=True)
+class Switch:
+    """What one run did to an instance: the release before it (None: none), whether that ran, and the release after it."""
+
+    before: Optional[str]
+    was_running: bool
+    after: str
+
+
+def of_run(layout: Layout, run: str) -> "dict[str, Switch]":
+    """What `run` switched, by agent id, from the first time to the last."""
+    found: dict[str, Switch] = {}
     for record in read(layout):
         if record.get("run") == run and record["action"] == "activate" and record["result"] == "ok":
-            before, _after = found.get(record["agent_id"], (record["from"], ""))
-            found[record["agent_id"]] = (before, record["to"])
+            first = found.get(record["agent_id"]) or Switch(record["from"], record.get("was_running", True), "")
+            found[record["agent_id"]] = replace(first, after=record["to"])
     return found

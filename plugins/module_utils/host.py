@@ -200,12 +200,10 @@ class Host:
         return (changes[0].kind, to if changes[0].kind == "activate" else None) if changes else ("", None)
 
     def _undo_of(self, instance: Instance) -> "tuple[str, Any]":
-        before, after = history.of_run(self.layout, self.request["who"]["run"]).get(instance.id, (None, None))
-        if (
-            after is None or release.proven(instance) != after
-        ):  # not switched, taken back already, or others were here since
+        switch = history.of_run(self.layout, self.request["who"]["run"]).get(instance.id)
+        if switch is None or release.proven(instance) != switch.after:  # taken back already, or others were here since
             return "", None
-        return ("activate", before) if before else ("deactivate", None)
+        return activator.way_back(switch.before, switch.was_running)
 
     def follow(self) -> "dict[str, Any]":
         """Wait a while for the activation of this run. ``done`` says whether it came to its end."""

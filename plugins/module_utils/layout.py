@@ -27,6 +27,11 @@ class Layout:
         return self.opt / "store"
 
     @property
+    def reserved(self) -> Path:
+        """What was distributed or installed ahead of its configuration, a JSON file an agent."""
+        return self.opt / "reserved"
+
+    @property
     def trees(self) -> Path:
         return self.opt / "trees"
 

@@ -153,6 +153,12 @@ def everything(instance: Instance) -> "dict[str, Release]":
     return {r.name: r for r in sorted(found, key=lambda r: (r.order, r.name))}
 
 
+def without_secrets(instance: Instance, name: str, text: str) -> str:
+    """What an agent said, with the secrets of its release struck out."""
+    directory = instance.releases / name / "credentials"
+    return credentials.redact(text, credentials.reveal(directory, read(instance, name).get("delivery", "")))
+
+
 def judge(
     instance: Instance, name: str, status: str, evidence: "dict[str, Any]", *, deployed: bool = True, after: str = ""
 ) -> None:

@@ -77,7 +77,12 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
         result.activation += plan.activate(agent_id, item.want, now)
     if problems:
         raise HostError("\n".join(problems))
-    result.missing_trees = sorted(t for t, intact in once.trees.items() if not intact)
+    missing = {tree for tree, intact in once.trees.items() if not intact}
+    if request["state"] == "distributed":
+        missing -= {r["tree"] for r in reserved(layout).values() if not store.missing(layout.store, r["entries"])}
+        here = {item.instance.id for item in wanted if item.spec.tree not in missing}
+        result.staging = [c for c in result.staging if c.kind != "tree" or c.subject not in here]
+    result.missing_trees = sorted(missing)
     result.removals = plan.removals(
         owned, {d.instance.id for d in wanted}, request["environment"],
         set(request["only"]) if request.get("only") is not None else None,
@@ -109,6 +114,8 @@ def apply(
         received = store.receive(layout.store, needed, request["blobs"], stream)
         checkpoint("stage.received")
     kinds = UNTIL[request["state"]]
+    if "release" not in kinds:
+        _reserve(layout, assessment, trees)
     if "release" in kinds:
         _mark_repairs(assessment, request["environment"])
     if "tree" in kinds:
@@ -118,6 +125,19 @@ def apply(
     if "release" in kinds:
         _stage_releases(layout, request, assessment, systemd)
     return {"received": received}
+
+
+def reserved(layout: Layout) -> "dict[str, dict[str, Any]]":
+    """agent -> ``{"tree", "entries"}`` of what was distributed or installed for it, and waits for its configuration."""
+    found = {path.stem: read_json(path) for path in sorted(layout.reserved.glob("*.json"))}
+    return {agent: reservation for agent, reservation in found.items() if reservation}
+
+
+def _reserve(layout: Layout, assessment: Assessment, trees: "dict[str, Any]") -> None:
+    for item in assessment.desired:
+        if item.spec.tree in trees:
+            path = layout.reserved / (item.instance.agent + ".json")
+            write_json(path, {"tree": item.spec.tree, "entries": trees[item.spec.tree]}, 0o644)
 
 
 def _mark_repairs(assessment: Assessment, environment: str) -> None:
@@ -173,10 +193,14 @@ def _prune_libraries(layout: Layout) -> None:
 
 
 def collect(layout: Layout, keep: int, needed: "frozenset[str]" = frozenset()) -> "dict[str, list[str]]":
-    """Prune releases, then trees without a release, then files without a tree."""
+    """Prune releases, then trees without a release, then files without a tree; not what is reserved for a release to come."""
     pruned = {i.id: release.prune(i, keep, needed) for i in instances(layout)}
     used = {r.tree for i in instances(layout) for r in release.everything(i).values()}
-    trees = tree.prune(layout, used)
-    store.collect_garbage(layout.store)
+    waiting = {agent: r for agent, r in reserved(layout).items() if r["tree"] not in used}
+    for path in layout.reserved.glob("*.json"):
+        if path.stem not in waiting:
+            remove(path)
+    trees = tree.prune(layout, used | {r["tree"] for r in waiting.values()})
+    store.collect_garbage(layout.store, (entry for r in waiting.values() for entry in r["entries"]))
     _prune_libraries(layout)
     return {"releases": [n for names in pruned.values() for n in names], "trees": trees}

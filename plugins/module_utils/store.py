@@ -138,13 +138,14 @@ def _write_verified(path: Path, pieces: Iterator[bytes], sha256: str) -> None:
         raise
 
 
-def collect_garbage(store: Path) -> int:
-    """Remove what no tree links to, and leftovers of killed transfers. Returns the number of files removed."""
-    removed = 0
+def collect_garbage(store: Path, kept: "Iterable[dict[str, Any]]" = ()) -> int:
+    """Remove what no tree links to but for the entries `kept`, and leftovers of killed transfers. Returns how many files."""
+    removed, names = 0, {blob_path(store, entry).name for entry in kept if "sha256" in entry}
     if store.is_dir():
         for entry in os.scandir(store):
             status = entry.stat(follow_symlinks=False)
-            if entry.name.startswith(".new-") or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):
+            unused = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and entry.name not in names
+            if entry.name.startswith(".new-") or unused:
                 os.unlink(entry.path)
                 removed += 1
     return removed

@@ -73,6 +73,11 @@ class Systemd:
             run(["systemctl", "daemon-reload"])
             self._reloads += 1
 
+    def refresh(self, units: "Iterable[str]") -> None:
+        """daemon-reload, if the file of any of these units is not (or not where) it was when systemd read it."""
+        if any(state["NeedDaemonReload"] == "yes" for state in self.show(units).values()):
+            self.reload()
+
     def restart(self, unit: str) -> None:
         run(["systemctl", "restart", "--no-block", unit])
 

@@ -53,8 +53,8 @@ def probe(instance: Instance, facts: "dict[str, Any]", pid: int) -> health.Seen:
         given["CREDENTIALS_DIRECTORY"] = credentials.directory(facts["delivery"], instance.unit)
         environment = {k: v.replace(unit.RELEASE, facts["release"]) for k, v in given.items()}
         return health.command(
-            argv, timeout=wanted["timeout"], uid=user.pw_uid, gid=user.pw_gid, environment=environment,
-            directory=str(instance.state),
+            argv, timeout=wanted["timeout"], uid=user.pw_uid, gid=user.pw_gid,
+            groups=users.group_ids(facts["manifest"]["permissions"]["groups"]), environment=environment, directory=str(instance.state),
         )  # fmt: skip
 
     return health.look(facts, pid=pid, run_command=run_command)
@@ -119,12 +119,15 @@ def look(
             if seen.healthy:
                 break
             time.sleep(0.5)
+    detail = "%s: %s" % (seen.probe, seen.detail)
+    if facts and not seen.healthy:  # in the agent's own words
+        detail = release.without_secrets(instance, str(running), detail)
     name, wanted_tree = wanted or booted, wanted_tree or _tree_of(instance, wanted or booted)
     known = release.everything(instance)
     return Now(
         booted=booted, running=running, staged=staged.get("release"), staged_state=staged.get("state"),
         under_proof=instance.proof_file.exists(), unit_intact=unit_intact(instance, booted),
-        enabled=os.path.lexists(instance.wants), healthy=seen.healthy, detail="%s: %s" % (seen.probe, seen.detail),
+        enabled=os.path.lexists(instance.wants), healthy=seen.healthy, detail=detail,
         has_user=users.find(instance) is not None, tree_intact=once.tree_intact(instance.layout, wanted_tree),
         release_complete=bool(name) and release.complete(instance, str(name)),
         void=_void(known.get(name or "")), renew=bool(staged.get("renew")),

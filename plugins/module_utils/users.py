@@ -23,6 +23,10 @@ def find(instance: Instance) -> Optional[pwd.struct_passwd]:
     return user
 
 
+def group_ids(groups: "list[str]") -> "list[int]":
+    return [grp.getgrnam(name).gr_gid for name in groups]
+
+
 def missing_groups(groups: "list[str]") -> "list[str]":
     known = {g.gr_name for g in grp.getgrall()} if groups else set()
     return [g for g in groups if g not in known]

@@ -121,30 +121,35 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         agents, remote = self.agents(), self.remote()
         retry = str(self.variables.get("retry", "")).lower() in ("true", "yes", "1")
         request = self.request("stage", state=state, agents=agents, retry=retry, ask=True)
-        answer = remote.call(request)
-        answer["sent"] = 0
+        stock = transfer.Stock(agents, self.artifacts())
+        sent = 0
+
+        def everything() -> tuple[dict[str, Any], bytes]:
+            nonlocal sent
+            declare.validate(agents, self.artifacts(), self.host)
+            wanted, payload = stock.everything()
+            sent = len(payload)
+            return dict(request, ask=False, **wanted), payload
+
+        ask_first = self._task.check_mode or stock.depends_on_host
+        answer = remote.call(request, to_new_host=None if ask_first else everything)
+        answer["sent"] = sent
+        if "received" in answer:  # and done
+            return answer
         if not answer["staging"] and not answer["activation"]:
             return answer
         declare.validate(agents, self.artifacts(), self.host)
         if self._task.check_mode or not answer["staging"]:
             return answer
-        return self._send(remote, dict(request, ask=False), agents, answer)
+        return self._send(remote, dict(request, ask=False), stock, answer)
 
     def _send(
-        self, remote: Remote, request: dict[str, Any], agents: list[dict[str, Any]], answer: dict[str, Any],
-    ) -> dict[str, Any]:  # fmt: skip
-        artifacts, need, sent, first = self.artifacts(), answer.get("need", {}), 0, answer
-        images = transfer.images_by_tree(agents, artifacts)
-        trees: dict[str, list[dict[str, Any]]] = {}
+        self, remote: Remote, request: dict[str, Any], stock: transfer.Stock, first: dict[str, Any]
+    ) -> dict[str, Any]:
+        need, sent = first.get("need", {}), first["sent"]
         for _round in range(4):
-            trees.update(transfer.lists(need.get("trees", []), images))
-            missing = set(need["files"]) if "files" in need else None
-            known, complete = transfer.known_files(agents, artifacts, need.get("held", []))
-            if not complete and missing is None:
-                missing = set()
-            wanted = transfer.blobs(trees, missing, known)
-            payload = transfer.payload(wanted, list(trees), images)
-            answer = remote.call(dict(request, trees=trees, blobs=wanted), payload)
+            wanted, payload = stock.lacking(need)
+            answer = remote.call(dict(request, **wanted), payload)
             sent += len(payload)
             need = answer.get("need", {})
             if not need:

@@ -24,6 +24,7 @@ NEEDS_LIBRARY = "AGENTFACTORY-NEEDS-LIBRARY"
 ANSWER = "AGENTFACTORY-ANSWER "
 INTERPRETER = "/usr/bin/python3"
 BUSY_SECONDS = 900
+Call = Callable[[], tuple[dict[str, Any], bytes]]
 
 BOOTSTRAP = f"""
 import json,os,sys,zlib
@@ -37,7 +38,7 @@ t=None
 try:
     if not os.path.isdir(d):
         if not s:
-            print("{NEEDS_LIBRARY}")
+            print("{NEEDS_LIBRARY}", os.path.isdir(p))
             sys.exit()
         import shutil,tempfile
         if not h["check"]:
@@ -69,7 +70,11 @@ class RemoteError(Exception):
 
 
 class LibraryMissing(Exception):
-    """The host does not have this version of the library yet."""
+    """The host does not have this version of the library yet. `used`: but it had another one, and may hold trees."""
+
+    def __init__(self, used: bool) -> None:
+        super().__init__()
+        self.used = used
 
 
 @cache
@@ -100,14 +105,15 @@ class Remote:
         chosen = interpreter if interpreter and interpreter.startswith("/") else INTERPRETER
         self._command = f"{shlex.quote(chosen)} -IS -c {shlex.quote(BOOTSTRAP)}"
 
-    def call(self, request: dict[str, Any], payload: bytes = b"") -> dict[str, Any]:
+    def call(self, request: dict[str, Any], payload: bytes = b"", *, to_new_host: Call | None = None) -> dict[str, Any]:
         """One operation of the host's library. Waits while the host is busy with an activation that goes on by itself.
 
+        A host that was never used needs no question first: `to_new_host` gives the request and payload to send with the library.
         Raises RemoteError with the host's message, or with what was printed where there is no answer.
         """
         deadline, told = time.monotonic() + BUSY_SECONDS, False
         while True:
-            answer = self._once(request, payload)
+            answer = self._once(request, payload, to_new_host)
             if "ok" in answer:
                 return dict(answer["ok"])
             if "error" in answer:
@@ -125,10 +131,12 @@ class Remote:
                 told = True
             time.sleep(1)
 
-    def _once(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
+    def _once(self, request: dict[str, Any], payload: bytes, to_new_host: Call | None) -> dict[str, Any]:
         try:
             return self._exchange(request, payload, b"")
-        except LibraryMissing:
+        except LibraryMissing as missing:
+            if to_new_host and not missing.used:
+                request, payload = to_new_host()
             return self._exchange(request, payload, library_packed())
 
     def _exchange(self, request: dict[str, Any], payload: bytes, source: bytes) -> dict[str, Any]:
@@ -147,8 +155,8 @@ class Remote:
                     return dict(json.loads(line[len(ANSWER) :]))
                 except ValueError:  # the connection was cut in the middle of it
                     break
-            if line == NEEDS_LIBRARY and not source:
-                raise LibraryMissing
+            if line.startswith(NEEDS_LIBRARY) and not source:
+                raise LibraryMissing(used=not line.endswith("False"))
         raise RemoteError(_no_answer(result))
 
 

@@ -12,6 +12,7 @@ DONE = {
     "enable": "starts at boot",
     "confine": "is confined again",
     "stop": "is stopped",
+    "shelve": "is stopped, as before",
     "remove": "is removed",
     "deactivate": "is off again",
 }

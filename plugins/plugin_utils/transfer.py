@@ -7,11 +7,43 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from . import remote, run
 from .artifact import ArtifactError, Artifacts, Image
 from .declare import packaged
+
+
+class Stock:
+    """What there is to send of a host's agents. It remembers whose lists of files one host was already sent."""
+
+    def __init__(self, agents: list[dict[str, Any]], artifacts: str) -> None:
+        self._agents, self._artifacts = agents, artifacts
+        self._trees: dict[str, list[dict[str, Any]]] = {}
+
+    @cached_property
+    def _images(self) -> dict[str, Image]:
+        return images_by_tree(self._agents, self._artifacts)
+
+    @property
+    def depends_on_host(self) -> bool:
+        """Whether only the host can say which of an agent's images it needs."""
+        return any(len(agent["images"]) != 1 for agent in self._agents)
+
+    def everything(self) -> tuple[dict[str, Any], bytes]:
+        """For a host that has nothing: the request's ``trees`` and ``blobs``, and the payload."""
+        return self.lacking({"trees": [image["tree"] for agent in self._agents for image in agent["images"]]})
+
+    def lacking(self, need: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """For what a host said that it needs: ``{"trees": [...], "held": [...]}`` or ``{"files": [...]}``."""
+        self._trees.update(lists(need.get("trees", []), self._images))
+        missing = set(need["files"]) if "files" in need else None
+        known, complete = known_files(self._agents, self._artifacts, need.get("held", []))
+        if not complete and missing is None:
+            missing = set()  # what it has of them, only the host can say
+        wanted = blobs(self._trees, missing, known)
+        return {"trees": self._trees, "blobs": wanted}, payload(wanted, list(self._trees), self._images)
 
 
 def images_by_tree(agents: Iterable[dict[str, Any]], artifacts: str) -> dict[str, Image]:

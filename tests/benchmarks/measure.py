@@ -125,6 +125,7 @@ def measure(command: Command, hosts: list[Host], cgroups: Cgroup, log: Path, *, 
             peak = _watch_memory(process, own) if memory else 0
             process.wait()
         wall, cpu = time.monotonic() - start, cgroups.seconds(own)
+        _until_idle(hosts, cgroups)
         after = [(cgroups.seconds(host.cgroup), host.received()) for host in hosts]
     finally:
         _close(masters, own)
@@ -154,6 +155,18 @@ def _watch_memory(process: "subprocess.Popen[bytes]", cgroup: Path) -> int:
         peak = max(peak, total)
         time.sleep(0.25)
     return peak
+
+
+def _until_idle(hosts: list[Host], cgroups: Cgroup) -> None:
+    """What a run started on the hosts may go on after it: that is its cost too, and not the next one's."""
+    before = sum(cgroups.seconds(host.cgroup) for host in hosts)
+    for _attempt in range(60):
+        time.sleep(0.5)
+        now = sum(cgroups.seconds(host.cgroup) for host in hosts)
+        if now - before < 0.01 * len(hosts):
+            return
+        before = now
+    raise BenchError("the hosts do not come to rest")
 
 
 def _close(masters: str, cgroup: Path) -> None:

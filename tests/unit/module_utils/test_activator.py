@@ -68,20 +68,28 @@ class FakeSystemd(systemd.Systemd):
         super().__init__()
         self.layout, self.loaded, self.running, self.calls = layout, {}, {}, []
 
-    def _disk(self):
+    def _on_disk(self, pattern):
+        """unit -> its file and what that says, of the place that comes first in systemd.unit(5)."""
         found = {}
         for place in (self.layout.units, self.layout.scratch_units, self.layout.proof_units):
-            found.update({p.name: p.read_text() for p in place.glob("agentfactory-*.service")})
+            found.update({path.name: (path, path.read_text()) for path in place.glob(pattern)})
         return found
 
     def reload(self):
         with self._lock:  # agents are walked in parallel
-            self.loaded = dict({u: text for u, text in self.loaded.items() if u in self.running}, **self._disk())
+            running = {unit: held for unit, held in self.loaded.items() if unit in self.running}
+            self.loaded = running | self._on_disk("agentfactory-*.service")
+
+    def _load(self, unit):
+        """What systemd does not hold it reads when it is asked for it; what it holds stays, whatever becomes of the file."""
+        if unit not in self.loaded:
+            self.loaded |= self._on_disk(unit)
 
     def restart(self, unit):
         self.calls.append("restart " + unit)
         self._kill(unit)
-        text = self.loaded[unit]
+        self._load(unit)
+        text = self.loaded[unit][1]
         environment = dict(re.findall(r'^Environment="([A-Z_]+)=(.*)"$', text, re.MULTILINE))
         command = shlex.split(re.search("^ExecStart=(.*)$", text, re.MULTILINE)[1])
         command[0] = str(self.layout.root) + command[0]
@@ -105,7 +113,10 @@ class FakeSystemd(systemd.Systemd):
         return {unit: self._show(unit) for unit in list(units)}
 
     def _show(self, name):
+        self._load(name)
+        moved = name in self.loaded and self._on_disk(name).get(name) != self.loaded[name]
         state = {
+            "NeedDaemonReload": "yes" if moved else "no",
             "LoadState": "loaded" if name in self.loaded else "not-found", "ActiveState": "inactive", "SubState": "dead",
             "Result": "success", "NRestarts": "0", "MainPID": "0", "ExecMainStatus": "0", "InvocationID": "",
         }  # fmt: skip
@@ -216,9 +227,9 @@ def world(layout, fake, distribute, manifest):
             return self.resume()
 
         def resume(self):
-            walk = activator.Walk(layout)
-            walk.systemd = fake
+            walk = activator.Walk(layout, fake)
             walk.all()
+            walk.tidy()
             return activator.read_intent(layout)["steps"]
 
         def run(self, version, **more):
@@ -241,6 +252,7 @@ def unsettled(world, name, instance=None):
         "enabled": os.path.lexists(instance.wants) == (name is not None),
         "unit": name is None or instance.unit_file.read_bytes() == release.unit_text(instance, name),
         "no proof": not instance.proof_file.exists(),
+        "known to systemd": world.systemd.show([instance.unit])[instance.unit]["NeedDaemonReload"] == "no",
         "current": (os.readlink(instance.current) if os.path.lexists(instance.current) else None)
         == (name and "releases/" + name),
         "done": activator.read_intent(instance.layout)["done"],
@@ -384,8 +396,7 @@ def test_an_activation_that_was_killed_goes_on(world, layout, point, first):
     activator.write_intent(layout, [world.step(new)], {"who": WHO})
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, point)
-        walk = activator.Walk(layout)
-        walk.systemd = world.systemd
+        walk = activator.Walk(layout, world.systemd)
         with pytest.raises(Killed):
             walk.agent(walk.intent["steps"])
     # A reboot here would start what the unit in /etc says: the last proven release.
@@ -402,8 +413,7 @@ def test_a_failing_activation_that_was_killed_is_undone(world, layout, point, fi
     activator.write_intent(layout, [world.step(bad)], {"who": WHO})
     with pytest.MonkeyPatch.context() as patch:
         die_at(patch, point)
-        walk = activator.Walk(layout)
-        walk.systemd = world.systemd
+        walk = activator.Walk(layout, world.systemd)
         with pytest.raises(Killed):
             walk.agent(walk.intent["steps"])
     assert release.proven(world.instance()) == old
@@ -416,7 +426,7 @@ def test_after_a_reboot_the_proven_release_runs_and_the_intent_is_closed(world, 
     old = world.run("1.0")
     new = world.stage("1.1")
     activator.write_intent(layout, [world.step(new)], {"who": WHO})
-    activator.close_after_reboot(layout, activator.read_intent(layout))
+    activator.close_after_reboot(layout, world.systemd, activator.read_intent(layout))
     intent = activator.read_intent(layout)
     assert intent["done"]
     assert intent["interrupted"]
@@ -475,6 +485,23 @@ def test_stop_and_start_again(world):
     assert world.walk(world.step(None, action="deactivate"))[0]["result"] == "ok"
     assert unsettled(world, None) == []
     assert name in release.everything(instance)
+
+
+def test_a_sibling_that_was_stopped_goes_back_and_stays_stopped(world, layout):
+    old = {name: world.run("1.0", name=name) for name in "01"}
+    world.walk(world.step(None, action="stop"))
+    new = {name: world.stage("1.1", "ends" if name == "1" else "well", name) for name in "01"}
+    steps = world.walk(*[world.step(new[name], name) for name in "01"])
+    assert [s["result"] for s in steps] == ["undone", "failed"]
+    assert "%s is stopped, as before" % old["0"] in steps[0]["message"]
+    first = world.instance("0")
+    assert world.systemd.runs(first) is None
+    assert not os.path.lexists(first.wants)
+    assert release.proven(first) == old["0"]
+    assert world.systemd.show([first.unit])[first.unit]["NeedDaemonReload"] == "no"
+    assert release.everything(first)[new["0"]].status == release.UNDONE
+    assert unsettled(world, old["1"], world.instance("1")) == []
+    assert history.of_run(layout, WHO["run"])[first.id] == history.Switch(None, False, new["0"])
 
 
 @pytest.mark.parametrize("purge", [False, True])

@@ -122,11 +122,14 @@ def test_what_a_run_found_is_what_it_goes_back_to(layout):
     record(layout, "old", "arm@0", "activate", None, "1-a")
     record(layout, "now", "arm@0", "activate", "1-a", "2-b")
     record(layout, "now", "arm@0", "activate", "2-b", "3-c")
-    record(layout, "now", "arm@1", "activate", None, "2-b")
+    history.append(layout, who("now"), "arm@1", "activate", before="1-a", after="2-b", result="ok", was_running=False)
     record(layout, "now", "arm@2", "activate", "1-a", "2-b", "undone")
     record(layout, "now", "arm@3", "stop", "1-a", None)
     record(layout, "other", "arm@4", "activate", "1-a", "2-b")
-    assert history.of_run(layout, "now") == {"arm@0": ("1-a", "3-c"), "arm@1": (None, "2-b")}
+    assert history.of_run(layout, "now") == {
+        "arm@0": history.Switch("1-a", True, "3-c"),
+        "arm@1": history.Switch("1-a", False, "2-b"),
+    }
     assert history.of_run(layout, "unknown") == {}
 
 

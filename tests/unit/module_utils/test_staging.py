@@ -155,6 +155,24 @@ def test_what_is_lacking_is_asked_for_step_by_step(layout, library, request_and_
     assert "need" not in json.loads(stage(layout, library, request, payload).stdout)
 
 
+@pytest.mark.parametrize("state", ["distributed", "installed"])
+def test_what_waits_for_its_configuration_is_kept_and_found_again(layout, library, request_and_payload, state):
+    request, payload = request_and_payload
+    code, ahead = next(iter(request["trees"])), dict(request, state=state)
+    answer = json.loads(stage(layout, library, ahead, payload).stdout)
+    assert [c["kind"] for c in answer["staging"]] == ["tree"]
+    assert answer["received"] > 0
+    staging.collect(layout, 3)
+    assert tree.intact(layout, code) == (state == "installed")
+    again = json.loads(stage(layout, library, dict(ahead, trees={}, blobs=[]), b"").stdout)
+    assert (again["staging"], again.get("need")) == ([], None)
+    stage(layout, library, dict(request, blobs=[]), b"")  # nothing has to be sent again
+    check_staged(layout, request)
+    staging.collect(layout, 3)
+    assert list(layout.reserved.iterdir()) == []
+    assert tree.intact(layout, code)
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_anywhere_the_next_run_finishes(layout, library, request_and_payload, point):
     request, payload = request_and_payload

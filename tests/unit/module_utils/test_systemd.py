@@ -144,6 +144,15 @@ def test_what_does_not_settle_is_shown_at_the_deadline(stuck):
     assert Scripted(stuck).settle("unit", time.monotonic() - 1, after="old") == stuck
 
 
+@pytest.mark.parametrize(("needed", "reloads"), [(["no", "no"], 0), (["no", "yes"], 1), (["", "no"], 0)])
+def test_it_is_told_of_moved_units_only_where_there_are_some(monkeypatch, needed, reloads):
+    manager, done = Systemd(), []
+    monkeypatch.setattr(manager, "reload", lambda: done.append(1))
+    monkeypatch.setattr(manager, "show", lambda units: {u: {"NeedDaemonReload": n} for u, n in zip(units, needed)})
+    manager.refresh(["a.service", "b.service"])
+    assert len(done) == reloads
+
+
 def test_reloads_that_come_during_one_share_the_next(monkeypatch):
     under_way, may_end, reloads = threading.Event(), threading.Event(), []
 

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.agentfactory.core.plugins.module_utils import (
     cgroup,
+    credentials,
     desired,
     egress,
     files,
@@ -180,6 +181,13 @@ def test_a_probes_command_gets_the_units_environment_and_not_the_processs(instan
     assert more["environment"]["AGENT_PORT_HTTP"] == "8080"
     assert (more["timeout"], more["uid"], more["gid"]) == (2, ME.pw_uid, ME.pw_gid)
     assert more["directory"] == str(instance.state)
+
+
+def test_what_an_unhealthy_agent_says_is_shown_without_its_secrets(instance, spec, process, monkeypatch):
+    monkeypatch.setattr(health, "look", lambda *_args, **_more: health.Seen(False, "http", "no luck with hunter2"))
+    name = lay(instance, spec(delivery=credentials.LOADED))
+    files.write_atomic(instance.releases / name / "credentials" / "token", b"hunter2")
+    assert truth.look(instance, active(process(AGENT_RELEASE=name))).detail == "http: no luck with ********"
 
 
 def test_instances_are_those_with_releases(layout):

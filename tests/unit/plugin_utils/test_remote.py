@@ -74,6 +74,23 @@ def test_a_host_that_lacks_the_library_gets_it_once(remote, shell):
     assert list(shell.scratch.iterdir()) == []
 
 
+def test_a_host_that_was_never_used_gets_everything_with_the_library(remote, shell):
+    def everything():
+        return request(op="no such operation"), b"payload"
+
+    with pytest.raises(RemoteError, match="no such operation"):
+        remote.call(request(), to_new_host=everything)
+    assert len(shell.calls) == 2
+    assert shell.calls[1][1].endswith(b"payload")
+
+
+def test_a_host_that_had_another_version_of_the_library_is_asked_first(remote, shell):
+    (shell.library / "another").mkdir(parents=True)
+    asked = remote.call(request(), to_new_host=lambda: pytest.fail("it may hold what is needed"))
+    assert isinstance(asked["history"], list)
+    assert len(shell.calls) == 2
+
+
 def test_a_check_leaves_nothing_behind(remote, shell):
     assert isinstance(remote.call(request(check=True))["history"], list)
     assert not shell.library.exists()

@@ -141,3 +141,26 @@ def test_what_could_not_be_packed_is_not_taken_for_packed(dist, runs):
 def test_nothing_to_send_is_nothing(dist, runs):
     assert transfer.payload([], ["new"], {}) == b""
     assert list(runs.iterdir()) == []
+
+
+def agents_of(*trees):
+    return [{"name": "arm", "manifest": {"version": "1.1"}, "images": [{"tree": tree} for tree in trees]}]
+
+
+def test_a_new_host_is_sent_everything_of_the_one_image_there_is(dist, runs):
+    stock = transfer.Stock(agents_of("new"), "dist")
+    assert not stock.depends_on_host
+    request, sent = stock.everything()
+    assert request == {"trees": {"new": dist["1.1"][0].files()}, "blobs": wanted(A, C)}
+    assert zlib.decompress(sent) == b"".join(CONTENT[sha256] for sha256, _size in wanted(A, C))
+    assert transfer.Stock(agents_of("new", "new-arm64"), "dist").depends_on_host
+
+
+def test_rounds_of_one_transfer_add_up(dist, runs):
+    """A host that holds an unknown tree is sent the lists first, and then the files that it names."""
+    stock = transfer.Stock(agents_of("new"), "dist")
+    request, sent = stock.lacking({"trees": ["new"], "held": ["unknown"]})
+    assert (list(request["trees"]), request["blobs"], sent) == (["new"], [], b"")
+    request, sent = stock.lacking({"files": [C]})
+    assert (list(request["trees"]), request["blobs"]) == (["new"], wanted(C))
+    assert zlib.decompress(sent) == CONTENT[C]
