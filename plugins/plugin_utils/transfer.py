@@ -28,8 +28,8 @@ class Stock:
 
     @property
     def depends_on_host(self) -> bool:
-        """Whether only the host can say which of an agent's images it needs."""
-        return any(len(agent["images"]) != 1 for agent in self._agents)
+        """Whether only the host can say which of an agent's trees it needs. (Images of several platforms may have one.)"""
+        return any(len({image["tree"] for image in agent["images"]}) != 1 for agent in self._agents)
 
     def everything(self) -> tuple[dict[str, Any], bytes]:
         """For a host that has nothing: the request's ``trees`` and ``blobs``, and the payload."""
