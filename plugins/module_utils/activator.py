@@ -37,7 +37,7 @@ def read_intent(layout: Layout) -> "dict[str, Any]":
 def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[str, Any]") -> None:
     """Make the intent durable. A step is ``{"agent", "instance", "action", "to", "from", "was_running", "phase"}``."""
     intent = {
-        "run": request["who"]["run"], "who": request["who"], "boot": boot(), "done": False,
+        "run": request["who"]["run"], "who": request["who"], "boot": boot(), "at": int(time.time()), "done": False,
         "keep": request.get("keep", staging.DEFAULT_KEEP), "undo_siblings": request.get("undo_siblings", True),
         "purge": bool(request.get("purge")), "steps": steps,
     }  # fmt: skip

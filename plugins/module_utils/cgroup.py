@@ -1,63 +1,116 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CPU and memory of a unit from its control group, under cgroup v1, hybrid and v2 (systemd leaves CPU unset in some modes)."""
+"""What a unit uses, from its control group, under cgroup v1, hybrid and v2 (systemd leaves some of it unset in some modes).
 
+What the kernel does not say is None, never 0. See cgroups(7) and the kernel's admin-guide/cgroup-v2.
+"""
+
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 ROOT = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 
 
-def paths(pid: int) -> "dict[str, str]":
-    """The control group of a process by controller; the unified hierarchy is ``""``. See cgroups(7)."""
-    found: dict[str, str] = {}
-    try:
-        lines = Path("/proc/%d/cgroup" % pid).read_text().splitlines()
-    except OSError:
-        return found
-    for line in lines:
-        _number, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            found[controller] = path
-    return found
+@dataclass(frozen=True)
+class Usage:
+    """One look at a unit: CPU in seconds, memory in bytes, the rest are counts."""
+
+    cpu_seconds: Optional[float] = None
+    cpu_periods: Optional[int] = None
+    cpu_throttled_periods: Optional[int] = None
+    memory_bytes: Optional[int] = None
+    oom_kills: Optional[int] = None
+    tasks: Optional[int] = None
 
 
-def _own(groups: "dict[str, str]", controller: str) -> Optional[str]:
-    """The unit's own group of a controller; None where the process is only in a group of others (a container's, say)."""
-    path = groups.get(controller, "")
-    return path.lstrip("/") if path.endswith(".service") else None
-
-
-def _read(candidates: "list[Path]") -> Optional[str]:
-    for path in candidates:
-        try:
-            return path.read_text()
-        except OSError:
-            continue
-    return None
+def usage(pid: int) -> Usage:
+    """What the unit of the process `pid` uses now, or has used since it started."""
+    groups = Groups(pid)
+    throttling = groups.fields("", "cpu.stat") if groups.own("") else {}
+    if "nr_periods" not in throttling:
+        throttling = groups.fields("cpu", "cpu.stat")
+    kills = groups.fields("", "memory.events") or groups.fields("memory", "memory.oom_control")
+    return Usage(
+        groups.cpu_seconds(), throttling.get("nr_periods"), throttling.get("nr_throttled"), groups.memory_bytes(),
+        kills.get("oom_kill"), groups.number("", "pids.current") or groups.number("pids", "pids.current"),
+    )  # fmt: skip
 
 
 def cpu_seconds(pid: int) -> Optional[float]:
-    """CPU time that the unit of `pid` has used since it started, in seconds; None where the kernel does not say."""
-    groups = paths(pid)
-    unified, v1 = _own(groups, ""), _own(groups, "cpuacct")
-    if unified:
-        text = _read([ROOT / unified / "cpu.stat", ROOT / "unified" / unified / "cpu.stat"])
-        fields = dict(line.split() for line in (text or "").splitlines())
-        if "usage_usec" in fields:
-            return int(fields["usage_usec"]) / 1e6
-    if v1:
-        text = _read([ROOT / "cpuacct" / v1 / "cpuacct.usage", ROOT / "cpu,cpuacct" / v1 / "cpuacct.usage"])
-        return int(text) / 1e9 if text else None
-    return None
+    return Groups(pid).cpu_seconds()
 
 
 def memory_bytes(pid: int) -> Optional[int]:
-    """Memory that the unit of `pid` is charged for, in bytes; None where the kernel does not say."""
-    groups = paths(pid)
-    unified, v1 = _own(groups, ""), _own(groups, "memory")
-    text = _read([ROOT / unified / "memory.current"]) if unified else None
-    if text is None and v1:
-        text = _read([ROOT / "memory" / v1 / "memory.usage_in_bytes"])
-    return int(text) if text else None
+    return Groups(pid).memory_bytes()
+
+
+class Groups:
+    """The control groups of one process, by controller; the unified hierarchy is ``""``."""
+
+    def __init__(self, pid: int) -> None:
+        self._paths: dict[str, str] = {}
+        try:
+            lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
+        except OSError:
+            return
+        for line in lines:
+            _number, controllers, path = line.split(":", 2)
+            for controller in controllers.split(","):
+                self._paths[controller] = path
+
+    def own(self, controller: str) -> Optional[str]:
+        """The unit's own group; None where the process is only in a group of others (a container's, say)."""
+        path = self._paths.get(controller, "")
+        return path.lstrip("/") if path.endswith(".service") else None
+
+    def _read(self, controller: str, name: str) -> Optional[str]:
+        group = self.own(controller)
+        if not group:
+            return None
+        mounts = [controller.removeprefix("name=")] if controller else ["", "unified"]
+        if controller in ("cpu", "cpuacct"):
+            mounts.append("cpu,cpuacct")
+        for mount in mounts:
+            try:
+                return (ROOT / mount / group / name).read_text()
+            except OSError:
+                continue
+        return None
+
+    def number(self, controller: str, name: str) -> Optional[int]:
+        text = (self._read(controller, name) or "").strip()
+        return int(text) if text.isdigit() else None
+
+    def fields(self, controller: str, name: str) -> "dict[str, int]":
+        """The lines ``name number`` of a file."""
+        lines = (line.split() for line in (self._read(controller, name) or "").splitlines())
+        return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+    def cpu_seconds(self) -> Optional[float]:
+        used = self.fields("", "cpu.stat").get("usage_usec")
+        if used is not None:
+            return used / 1e6
+        used = self.number("cpuacct", "cpuacct.usage")
+        return used / 1e9 if used is not None else self._cpu_of_processes()
+
+    def _cpu_of_processes(self) -> Optional[float]:
+        """Where the kernel does not count for the group: its processes', and those that they have waited for."""
+        listed = self._read("", "cgroup.procs") or self._read("name=systemd", "cgroup.procs")
+        if not listed:
+            return None
+        ticks = 0
+        for pid in listed.split():
+            try:
+                stat = (PROC / pid / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            ticks += sum(int(n) for n in stat[11:15])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self) -> Optional[int]:
+        used = self.number("", "memory.current")
+        return used if used is not None else self.number("memory", "memory.usage_in_bytes")

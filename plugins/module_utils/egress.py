@@ -77,8 +77,13 @@ def refused(instance: Instance) -> int:
     nft = shutil.which("nft", path=PATH)
     if not nft:
         return 0
-    chain = run([nft, "list", "chain", "inet", "agentfactory", instance.user], check=False)
-    return sum(int(n) for n in re.findall(r"counter packets (\d+) .*reject", chain))
+    return refused_in(run([nft, "list", "chain", "inet", "agentfactory", instance.user], check=False), instance) or 0
+
+
+def refused_in(rules: str, instance: Instance) -> Optional[int]:
+    """The same from a listing; None where the instance is not in it."""
+    chain = rules.partition(chain_of(instance))[2].partition("\n\t}")[0]
+    return sum(int(n) for n in re.findall(r"counter packets (\d+) .*reject", chain)) if chain else None
 
 
 def load(script: Path) -> None:

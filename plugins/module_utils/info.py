@@ -10,7 +10,7 @@ from . import cgroup, history, lease, release, target, tree, truth
 from .files import read_json
 from .layout import Instance, Layout, instances
 from .plan import Now
-from .systemd import Systemd, version
+from .systemd import Systemd, number, version
 
 
 def platform() -> "dict[str, Any]":
@@ -56,8 +56,9 @@ def describe(
     found = {
         "agent": instance.agent, "instance": instance.name, "agent_id": instance.id, "unit": instance.unit, "user": instance.user,
         "release": name, "version": facts.get("version"), "content": facts.get("content"), "environment": facts.get("environment"),
-        "staged": now.staged, "state": _state(now, state), "enabled": now.enabled, "healthy": now.healthy if pid else False,
-        "health": now.detail, "ports": facts.get("ports", {}), "restarts": _number(state.get("NRestarts")),
+        "staged": now.staged, "state": state_of(now.running, now.under_proof, now.booted, state), "enabled": now.enabled,
+        "healthy": now.healthy if pid else False,
+        "health": now.detail, "ports": facts.get("ports", {}), "restarts": number(state.get("NRestarts")),
         "uptime_seconds": _uptime(state) if pid else None, "cpu_seconds": cgroup.cpu_seconds(pid) if pid else None,
         "memory_bytes": cgroup.memory_bytes(pid) if pid else None,
         "credentials": facts.get("delivery"),
@@ -73,29 +74,25 @@ def describe(
     return found
 
 
-def _state(now: Any, state: "dict[str, str]") -> str:
-    if now.running:
-        return "proving" if now.under_proof else "running"
+def state_of(running: Optional[str], under_proof: bool, booted: Optional[str], state: "dict[str, str]") -> str:
+    """An instance's state in a word; `state` is systemd's."""
+    if running:
+        return "proving" if under_proof else "running"
     if state.get("SubState", "").startswith("auto-restart") or state.get("SubState") == "start-pre":
         return "crash-looping"
     if state.get("ActiveState") == "failed":
         return "failed"
-    return "stopped" if now.booted else "not activated"
-
-
-def _number(text: Optional[str]) -> Optional[int]:
-    """A number that systemd printed; None where it says that it has none."""
-    return int(text) if text and text.isdigit() and text != "18446744073709551615" else None
+    return "stopped" if booted else "not activated"
 
 
 def _uptime(state: "dict[str, str]") -> Optional[float]:
-    entered = _number(state.get("ActiveEnterTimestampMonotonic"))
+    entered = number(state.get("ActiveEnterTimestampMonotonic"))
     return round(time.clock_gettime(time.CLOCK_MONOTONIC) - entered / 1e6, 1) if entered else None
 
 
-def _own_drift(instance: Instance, now: Now, found: "dict[str, Any]") -> "list[str]":
-    """How the host differs from its own record."""
-    known, booted = bool(found["release"]), bool(now.booted)
+def own_drift(instance: Instance, now: Now, *, known: bool) -> "list[str]":
+    """How the host differs from its own record. `known`: a release runs or boots."""
+    booted = bool(now.booted)
     to_start = (read_json(instance.staged) or {}).get("state") == "started"
     checks = [
         (now.unit_intact, "the unit was changed"),
@@ -117,7 +114,7 @@ def _drift(instance: Instance, now: Now, found: "dict[str, Any]", declared: "Opt
 
     `declared` is ``{agent id: {"version", "state", "contents": [content digests it may have here]}}``.
     """
-    drift = _own_drift(instance, now, found)
+    drift = own_drift(instance, now, known=bool(found["release"]))
     if declared is None:
         return drift
     want = declared.get(instance.id)

@@ -16,6 +16,7 @@ from .errors import HostError
 STATE = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ExecMainCode", "ExecMainStatus",
     "InvocationID", "ActiveEnterTimestampMonotonic", "MemoryCurrent", "TasksCurrent", "ControlGroup", "NeedDaemonReload",
+    "IPIngressBytes", "IPEgressBytes",
 )  # fmt: skip
 
 
@@ -31,6 +32,11 @@ def version() -> int:
     if not match:
         raise HostError("this host does not run systemd")
     return int(match[1])
+
+
+def number(text: Optional[str]) -> Optional[int]:
+    """A number that systemd printed; None where it says that it has none."""
+    return int(text) if text and text.isdigit() and text != "18446744073709551615" else None
 
 
 def run(argv: "list[str]", *, data: Optional[bytes] = None, timeout: float = 120, check: bool = True) -> str:

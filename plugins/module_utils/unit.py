@@ -196,7 +196,7 @@ def _resources(spec: Spec) -> "list[str]":
         lines.append("CPUQuota=%g%%" % max(round(spec.resources["cpu"] * 100, 1), 0.1))
     if spec.resources.get("memory"):
         lines += ["MemoryMax=%d" % spec.resources["memory"], "MemorySwapMax=0"]
-    return lines + ["CPUAccounting=yes", "MemoryAccounting=yes", "TasksAccounting=yes"]
+    return lines + ["CPUAccounting=yes", "MemoryAccounting=yes", "TasksAccounting=yes", "IPAccounting=yes"]
 
 
 def _permissions(spec: Spec) -> "list[str]":

@@ -6,6 +6,8 @@
 import copy
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -128,3 +130,58 @@ def library(tmp_path):
     place.mkdir()
     (place / "agentfactory_host").symlink_to(Path(store.__file__).resolve().parent)
     return place
+
+
+@pytest.fixture
+def process():
+    """A process that says it is a release: `start(AGENT_RELEASE=...)` returns its pid."""
+    started = []
+
+    def start(**environment):
+        child = subprocess.Popen(
+            [sys.executable, "-IS", "-c", "print(1, flush=True); import time; time.sleep(600)"],
+            env=environment, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        started.append(child)
+        assert child.stdout.readline() == b"1\n"  # it has its environment from here on
+        return child.pid
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def active():
+    """What systemd says of a unit with that main process."""
+
+    def active(pid):
+        return {
+            "LoadState": "loaded",
+            "ActiveState": "active",
+            "SubState": "running",
+            "MainPID": str(pid),
+            "NRestarts": "0",
+        }
+
+    return active
+
+
+@pytest.fixture
+def lay():
+    """Write a release's record and unit, as staging does; returns its name."""
+
+    def lay(instance, spec, name="1.0-aaaaaaaaaaaa"):
+        files.write_json(
+            instance.releases / name / "release.json",
+            {
+                "release": name, "version": "1.0", "tree": spec.tree, "content": "c", "environment": "lab", "secrets": {},
+                "manifest": spec.manifest, "ports": spec.ports, "resources": spec.resources, "delivery": spec.delivery,
+                "files": {}, "uid": os.getuid(),
+            },
+        )  # fmt: skip
+        files.write_atomic(instance.releases / name / "unit", ('Environment="AGENT_RELEASE=%s"\n' % name).encode())
+        return name
+
+    return lay

@@ -19,6 +19,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     health,
     info,
     release,
+    systemd,
     target,
     truth,
     users,
@@ -28,50 +29,8 @@ from ansible_collections.agentfactory.core.plugins.module_utils.layout import In
 from ansible_collections.agentfactory.core.plugins.module_utils.plan import Now
 
 ME = pwd.getpwuid(os.getuid())
+ACTIVE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "1", "NRestarts": "0"}
 NOT_THERE = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "MainPID": "0"}
-
-
-@pytest.fixture
-def process():
-    """A process that says it is a release: `start(AGENT_RELEASE=...)` returns its pid."""
-    started = []
-
-    def start(**environment):
-        child = subprocess.Popen(
-            [sys.executable, "-IS", "-c", "print(1, flush=True); import time; time.sleep(600)"],
-            env=environment, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        started.append(child)
-        assert child.stdout.readline() == b"1\n"  # it has its environment from here on
-        return child.pid
-
-    yield start
-    for child in started:
-        child.kill()
-        child.communicate()
-
-
-def active(pid):
-    return {
-        "LoadState": "loaded",
-        "ActiveState": "active",
-        "SubState": "running",
-        "MainPID": str(pid),
-        "NRestarts": "0",
-    }
-
-
-def lay(instance, spec, name="1.0-aaaaaaaaaaaa"):
-    files.write_json(
-        instance.releases / name / "release.json",
-        {
-            "release": name, "version": "1.0", "tree": spec.tree, "content": "c", "environment": "lab", "secrets": {},
-            "manifest": spec.manifest, "ports": spec.ports, "resources": spec.resources, "delivery": spec.delivery,
-            "files": {}, "uid": ME.pw_uid,
-        },
-    )  # fmt: skip
-    files.write_atomic(instance.releases / name / "unit", ('Environment="AGENT_RELEASE=%s"\n' % name).encode())
-    return name
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
@@ -102,9 +61,9 @@ def test_a_process_that_ended_is_gone_also_before_its_parent_looked():
     ("state", "text"),
     [
         (NOT_THERE, "there is no unit"),
-        (active(1), "active (running)"),
-        (dict(active(1), NRestarts="3"), "active (running), 3 restarts"),
-        (dict(active(1), NRestarts="[not set]"), "active (running)"),
+        (ACTIVE, "active (running)"),
+        (dict(ACTIVE, NRestarts="3"), "active (running), 3 restarts"),
+        (dict(ACTIVE, NRestarts="[not set]"), "active (running)"),
         (
             {
                 "ActiveState": "failed",
@@ -137,7 +96,7 @@ def test_nothing_is_there(instance):
     assert now.detail == "unit: there is no unit"
 
 
-def test_what_boots_what_runs_and_what_is_staged_can_differ(instance, spec, process, manifest):
+def test_what_boots_what_runs_and_what_is_staged_can_differ(instance, spec, process, manifest, lay, active):
     health_of = dict(manifest()["health"], tcp=None)
     made = spec(health=health_of)
     one, two = lay(instance, made), lay(instance, made, "1.1-bbbbbbbbbbbb")
@@ -156,7 +115,7 @@ def test_what_boots_what_runs_and_what_is_staged_can_differ(instance, spec, proc
 
 
 @pytest.mark.parametrize("said", ["../../../../../tmp/evil", "/tmp/evil", "..", ".", "a/b", "", "a\nb"])
-def test_a_process_cannot_point_at_a_record_of_its_own(instance, process, said, monkeypatch):
+def test_a_process_cannot_point_at_a_record_of_its_own(instance, process, said, monkeypatch, active):
     """It can write into its environment; the probes of what it names would run outside its sandbox."""
     monkeypatch.setattr(release, "read", lambda *_args: pytest.fail("a record was read"))
     now = truth.look(instance, active(process(AGENT_RELEASE=said)))
@@ -164,7 +123,9 @@ def test_a_process_cannot_point_at_a_record_of_its_own(instance, process, said, 
     assert not now.healthy
 
 
-def test_a_probes_command_gets_the_units_environment_and_not_the_processs(instance, spec, process, monkeypatch):
+def test_a_probes_command_gets_the_units_environment_and_not_the_processs(
+    instance, spec, process, monkeypatch, lay, active
+):
     asked = []
     monkeypatch.setattr(
         health, "command", lambda argv, **more: asked.append((argv, more)) or health.Seen(True, "command", "")
@@ -183,7 +144,7 @@ def test_a_probes_command_gets_the_units_environment_and_not_the_processs(instan
     assert more["directory"] == str(instance.state)
 
 
-def test_what_an_unhealthy_agent_says_is_shown_without_its_secrets(instance, spec, process, monkeypatch):
+def test_what_an_unhealthy_agent_says_is_shown_without_its_secrets(instance, spec, process, monkeypatch, lay, active):
     monkeypatch.setattr(health, "look", lambda *_args, **_more: health.Seen(False, "http", "no luck with hunter2"))
     name = lay(instance, spec(delivery=credentials.LOADED))
     files.write_atomic(instance.releases / name / "credentials" / "token", b"hunter2")
@@ -223,8 +184,8 @@ HYBRID = f"11:cpu,cpuacct:{UNIT}\n9:memory:{UNIT}\n1:name=systemd:{UNIT}\n"
 )  # fmt: skip
 def test_cpu_and_memory_of_a_unit(tmp_path, monkeypatch, recorded, counters, cpu, memory):
     monkeypatch.setattr(cgroup, "ROOT", tmp_path)
-    groups = {c: path for _n, cs, path in (line.split(":", 2) for line in recorded.splitlines()) for c in cs.split(",")}
-    monkeypatch.setattr(cgroup, "paths", lambda _pid: groups)
+    monkeypatch.setattr(cgroup, "PROC", tmp_path / "proc")
+    counters = {**counters, "proc/1/cgroup": recorded}
     for path, text in counters.items():
         place = tmp_path / path.format(unit=UNIT.lstrip("/"))
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -233,9 +194,30 @@ def test_cpu_and_memory_of_a_unit(tmp_path, monkeypatch, recorded, counters, cpu
     assert cgroup.memory_bytes(1) == memory
 
 
-def test_the_groups_of_a_real_process():
-    assert cgroup.paths(os.getpid())
-    assert cgroup.paths(2**30) == {}
+def test_where_the_kernel_does_not_count_for_the_unit_its_processes_are_added_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(cgroup, "ROOT", tmp_path)
+    monkeypatch.setattr(cgroup, "PROC", tmp_path / "proc")
+    tick = os.sysconf("SC_CLK_TCK")
+    stat = "7 (a (b) c) S 1 1 1 0 -1 0 0 0 0 0 %d %d %d %d 20 0 1 0 100"
+    for path, text in {
+        "proc/1/cgroup": "9:name=systemd:%s\n4:memory:%s\n3:cpu:%s\n2:cpuacct:/box\n" % (UNIT, UNIT, UNIT),
+        "proc/7/stat": stat % (tick, tick, 0, 0),
+        "proc/8/stat": stat % (tick, 0, tick, tick),
+        "systemd%s/cgroup.procs" % UNIT: "7\n8\n9\n",
+        "cpu%s/cpu.stat" % UNIT: "nr_periods 5\nnr_throttled 2\nthrottled_time 9\n",
+        "memory%s/memory.oom_control" % UNIT: "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+        "pids%s/pids.current" % UNIT: "4\n",
+    }.items():
+        place = tmp_path / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    assert cgroup.usage(1) == cgroup.Usage(5.0, 5, 2, None, 3, None)
+    (tmp_path / "proc/1/cgroup").write_text((tmp_path / "proc/1/cgroup").read_text() + "5:pids:%s\n" % UNIT)
+    assert cgroup.usage(1).tasks == 4
+
+
+def test_a_process_that_is_gone_uses_nothing_that_could_be_told():
+    assert cgroup.usage(2**30) == cgroup.Usage()
 
 
 # -- what a host must have --------------------------------------------------------------------------------------------
@@ -340,7 +322,7 @@ def test_how_a_host_differs(instance, now, declared, expected):
     ],
 )
 def test_the_state_in_a_word(now, state, word):
-    assert info._state(Now(**now), state) == word
+    assert info.state_of(now.get("running"), now.get("under_proof", False), now.get("booted"), state) == word
 
 
 def test_declared_instances_that_are_not_there_have_a_row(layout):
@@ -357,7 +339,7 @@ def test_declared_instances_that_are_not_there_have_a_row(layout):
     [("5", 5), ("0", 0), ("", None), (None, None), ("[not set]", None), ("18446744073709551615", None)],
 )
 def test_numbers_of_systemd(text, number):
-    assert info._number(text) == number
+    assert systemd.number(text) == number
 
 
 # -- users ------------------------------------------------------------------------------------------------------------

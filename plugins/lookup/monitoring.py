@@ -1,0 +1,95 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lookup agentfactory.core.monitoring: what the role monitoring needs to know of the fleet."""
+
+DOCUMENTATION = r"""
+name: monitoring
+short_description: Scrape targets and expectations of a fleet
+version_added: 0.1.0
+author: agentfactory contributors (@agentfactory)
+description:
+  - Gives Prometheus' view of the fleet in the inventory, for the role P(agentfactory.core.monitoring#role).
+  - All hosts of the group C(agentfactory) count, also those that a C(--limit) leaves out.
+options:
+  _terms:
+    description:
+      - V(hosts) gives the targets of an exporter that runs on every host, as groups for C(file_sd_configs).
+      - V(agents) gives the targets of the agents' own metrics, where their manifests name some.
+      - V(expected) gives recording rules that say which agents the fleet expects, and how many of each it needs.
+      - V(exporter) gives the path on the controller of the exporter's program.
+    type: list
+    elements: str
+    required: true
+  port:
+    description: With V(hosts), the exporter's port.
+    type: int
+"""
+
+EXAMPLES = r"""
+- name: Say whom to scrape
+  ansible.builtin.copy:
+    content: "{{ lookup('agentfactory.core.monitoring', 'hosts', port=9100) | to_nice_json }}"
+    dest: /etc/prometheus/targets/node.json
+    mode: "0644"
+"""
+
+RETURN = r"""
+_raw:
+  description: One element, a list, a mapping or a path, depending on the term.
+  type: list
+  elements: raw
+"""
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, monitoring, run
+
+GROUP = "agentfactory"
+
+
+class LookupModule(LookupBase):
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            return [self._one(terms[0], variables or {})]
+        except (IndexError, KeyError) as error:
+            raise AnsibleError("the first term must be one of hosts, agents, expected, exporter") from error
+        except (declare.DeclarationError, run.RunError) as error:
+            raise AnsibleError(str(error)) from error
+
+    def _one(self, term: str, variables: dict[str, Any]) -> Any:
+        if term == "exporter":
+            return monitoring.exporter(_version())
+        if term == "hosts":
+            return monitoring.hosts(_members(variables), int(self.get_option("port")))
+        if term == "expected":
+            return monitoring.expected(_members(variables))
+        if term == "agents":
+            members = _members(variables)
+            artifacts = str(variables["hostvars"][members[0].name]["agentfactory_artifacts"]) if members else ""
+            return monitoring.agents(members, artifacts)
+        raise KeyError(term)
+
+
+def _members(variables: dict[str, Any]) -> list[monitoring.Member]:
+    if GROUP not in variables["groups"]:
+        raise AnsibleError("there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet'")
+    return [monitoring.Member.of(name, variables["hostvars"][name]) for name in variables["groups"][GROUP]]
+
+
+def _version() -> str:
+    import importlib.resources
+
+    import yaml
+
+    package = importlib.resources.files("ansible_collections.agentfactory.core")
+    for name, key in (("galaxy.yml", None), ("MANIFEST.json", "collection_info")):
+        file = package / name
+        if file.is_file():
+            found = yaml.safe_load(file.read_text())
+            return str((found[key] if key else found)["version"])
+    return "unknown"

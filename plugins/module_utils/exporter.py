@@ -1,0 +1,185 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The exporter: a daemon on each host that gives Prometheus what `metrics` measures. It needs prometheus-client, and only it does.
+
+``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users": {name: "salt$scrypt in hex"}}``. Without a
+certificate it speaks plain HTTP; without users it asks for no password.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import ssl
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from .layout import Layout
+from .metrics import AGENT, AGENT_FAMILIES, HOST_FAMILIES, Watch
+from .systemd import Systemd
+
+PREFIX = "agentfactory_"
+PROBE_SECONDS, AUDIT_SECONDS = 15, 300
+REQUEST_SECONDS = 10
+
+
+class Collector:
+    """For prometheus_client's registry: the samples of a watch as metric families."""
+
+    def __init__(self, watch: Watch, version: str) -> None:
+        self._watch, self._version = watch, version
+
+    def collect(self) -> "Iterable[Any]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        kinds = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
+        families = {
+            name: kinds[kind](PREFIX + name, text, labels=labels)
+            for name, (kind, text, labels) in _families().items()
+        }  # fmt: skip
+        for sample in self._watch.samples():
+            labels = _families()[sample.family][2]
+            families[sample.family].add_metric([sample.labels[label] for label in labels], sample.value)
+        families["build_info"].add_metric([self._version], 1)
+        return [family for family in families.values() if family.samples]
+
+
+def _families() -> "dict[str, tuple[str, str, tuple[str, ...]]]":
+    agents = {"agent_" + name: (kind, text, AGENT + more) for name, (kind, text, more) in AGENT_FAMILIES.items()}
+    return dict(agents, **HOST_FAMILIES, build_info=("gauge", "The version of this exporter; always 1.", ("version",)))
+
+
+def exposition(watch: Watch, version: str) -> bytes:
+    """What is answered to a scrape, in Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector(watch, version))
+    return bytes(generate_latest(registry))
+
+
+def password_hash(password: str, salt: str) -> str:
+    """``salt$scrypt`` (RFC 7914; N 16384, r 8, p 1), as the configuration has it."""
+    return "%s$%s" % (salt, hashlib.scrypt(password.encode(), salt=salt.encode(), n=16384, r=8, p=1).hex())
+
+
+class Gate:
+    """Basic authentication (RFC 7617). What was let in is remembered by its hash: scrypt is slow on purpose."""
+
+    def __init__(self, users: "dict[str, str]") -> None:
+        self._users, self._let_in = users, bytes(32)
+
+    def admits(self, header: Optional[str]) -> bool:
+        if not self._users:
+            return True
+        digest = hashlib.sha256((header or "").encode()).digest()
+        if hmac.compare_digest(digest, self._let_in):
+            return True
+        try:
+            name, _colon, password = base64.b64decode((header or "").removeprefix("Basic ")).decode().partition(":")
+        except ValueError:
+            return False
+        wanted = self._users.get(name, "nobody$")
+        if not hmac.compare_digest(password_hash(password, wanted.partition("$")[0]), wanted):
+            return False
+        self._let_in = digest
+        return True
+
+
+def handler(gate: Gate, page: "Callable[[], bytes]") -> "type[BaseHTTPRequestHandler]":
+    """Answers ``GET /metrics`` with `page`, and ``GET /`` with a way there."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+
+        def do_GET(self) -> None:
+            if not gate.admits(self.headers.get("Authorization")):
+                return self._answer(401, b"a user name and a password are needed\n", "text/plain")
+            path = self.path.partition("?")[0]
+            if path == "/":
+                return self._answer(200, b'<a href="/metrics">metrics</a>\n', "text/html")
+            if path != "/metrics":
+                return self._answer(404, b"not found\n", "text/plain")
+            try:
+                text = page()
+            except Exception:
+                traceback.print_exc()
+                return self._answer(500, b"the values could not be collected; see the journal\n", "text/plain")
+            return self._answer(200, text, "text/plain; version=0.0.4; charset=utf-8")
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="agentfactory"')
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:  # a line a scrape is no news
+            pass
+
+    return Handler
+
+
+class Server(ThreadingHTTPServer):
+    """The handshake is each connection's own thread's: who does not finish it keeps nobody waiting."""
+
+    daemon_threads = True
+    tls: "Optional[ssl.SSLContext]" = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.tls:
+            request.settimeout(REQUEST_SECONDS)
+            try:
+                request = self.tls.wrap_socket(request, server_side=True)
+            except OSError:  # also ssl.SSLError: not our business who speaks something else
+                return
+        super().finish_request(request, client_address)
+        if self.tls:
+            request.close()
+
+
+def every(seconds: float, work: "Callable[[], None]") -> None:
+    """Do it again and again in a thread of its own, whatever happens."""
+
+    def loop() -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                work()
+            except Exception:
+                traceback.print_exc()
+            time.sleep(max(1.0, seconds - (time.monotonic() - began)))
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+def serve(config: "dict[str, Any]", layout: Layout, version: str) -> Server:
+    """The server, bound and with its threads started; the caller runs ``serve_forever``."""
+    watch = Watch(layout, Systemd())
+    server = Server(
+        (config["address"], config["port"]), handler(Gate(config.get("users", {})), lambda: exposition(watch, version))
+    )
+    if config.get("certificate"):
+        server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        server.tls.load_cert_chain(config["certificate"], config["key"])
+    every(PROBE_SECONDS, watch.probe)
+    every(AUDIT_SECONDS, watch.audit)
+    return server
+
+
+def main(argv: "list[str]") -> None:
+    serve(json.loads(Path(argv[1]).read_text()), Layout(), argv[2] if len(argv) > 2 else "unknown").serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

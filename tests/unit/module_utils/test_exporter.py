@@ -1,0 +1,118 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The exporter over real sockets, on an empty host in a scratch directory. Python 3.9 syntax."""
+
+import base64
+import http.client
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+from ansible_collections.agentfactory.core.plugins.module_utils import exporter
+
+pytest.importorskip("prometheus_client", reason="the hosts' Debian package has it; the oldest Python here does not")
+from prometheus_client.parser import text_string_to_metric_families
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def serve(layout, monkeypatch):
+    """Start an exporter with a configuration; its port."""
+    monkeypatch.setattr(exporter, "every", lambda *_args: None)
+    servers = []
+
+    def start(**config):
+        server = exporter.serve(dict({"address": "127.0.0.1", "port": 0}, **config), layout, "1.2.3")
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server.server_address[1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that it has signed itself."""
+    paths = {"certificate": str(tmp_path / "certificate.pem"), "key": str(tmp_path / "key.pem")}
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-subj", "/CN=host", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", paths["key"], "-out", paths["certificate"]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return paths
+
+
+def ask(port, path="/metrics", *, user=None, password=PASSWORD, tls=None):
+    if tls:
+        context = ssl.create_default_context(cafile=tls["certificate"])
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    token = base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
+    connection.request("GET", path, headers={"Authorization": "Basic " + token} if user else {})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def families(text):
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def test_a_scrape_gives_what_prometheus_reads(serve):
+    status, text = ask(serve())
+    assert status == 200
+    found = families(text)
+    assert found["agentfactory_build_info"].samples[0].labels == {"version": "1.2.3"}
+    assert found["agentfactory_collect_errors"].type == "counter"
+    assert found["agentfactory_collect_errors"].samples[0].value == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/", 200), ("/metrics?x=1", 200), ("/etc/passwd", 404), ("/metrics/", 404)]
+)
+def test_paths(serve, path, status):
+    assert ask(serve(), path)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "status"),
+    [(None, "", 401), ("ann", PASSWORD, 200), ("ann", "wrong", 401), ("bob", PASSWORD, 401), ("ann", "", 401)],
+)
+def test_who_may_ask(serve, user, password, status):
+    port = serve(users={"ann": exporter.password_hash(PASSWORD, "salt")})
+    for _again in range(2):
+        assert ask(port, user=user, password=password)[0] == status
+
+
+@pytest.mark.parametrize("header", ["", "Basic", "Basic \xff", "Basic !!!", "Bearer x", "Basic " + "A" * 5000])
+def test_nonsense_is_not_let_in(header):
+    assert not exporter.Gate({"ann": exporter.password_hash(PASSWORD, "salt")}).admits(header)
+
+
+def test_tls(serve, certificate):
+    port = serve(**certificate)
+    assert ask(port, tls=certificate)[0] == 200
+    with pytest.raises((http.client.HTTPException, OSError)):
+        ask(port)
+
+
+def test_who_opens_a_connection_and_says_nothing_keeps_nobody_waiting(serve, certificate):
+    port = serve(**certificate)
+    with socket.create_connection(("127.0.0.1", port)):
+        assert ask(port, tls=certificate)[0] == 200
+
+
+def test_a_collection_that_fails_is_an_error_and_the_next_is_asked_again(serve, monkeypatch):
+    port = serve()
+    with monkeypatch.context() as broken:
+        broken.setattr(exporter.Watch, "samples", lambda _self: 1 / 0)
+        assert ask(port)[0] == 500
+    assert ask(port)[0] == 200
