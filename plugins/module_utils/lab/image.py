@@ -23,6 +23,7 @@ PACKAGES = (
     "openssh-server",
     "procps",
     "python3",
+    "python3-apt",
     "sudo",
     "systemd",
     "systemd-sysv",
@@ -35,6 +36,8 @@ cat > "$1/sbin/lab-init" <<'EOF'
 set -eu
 # A container's / is private: without this, units start with an empty credentials directory.
 mount --make-rshared /
+# The image has no lists of packages: whoever installs one is to fetch them first.
+ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || touch -d @0 /var/lib/apt/lists
 [ -s /etc/machine-id ] || tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
 [ -s /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -C "$HOSTNAME" -f /etc/ssh/ssh_host_ed25519_key
 printf '%s\\n' "$LAB_KEY" > /etc/ssh/lab_authorized_keys

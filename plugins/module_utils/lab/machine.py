@@ -16,7 +16,17 @@ from .command import LabError
 
 # What root of a real machine can do, and a container's root by default cannot: mount (sandboxes), nftables, raw
 # sockets, look into another user's process, priorities, audit (sudo). Denials by a unit's sandbox prove nothing without.
-CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "SYS_NICE", "AUDIT_WRITE", "MKNOD", "IPC_LOCK")
+CAPABILITIES = (
+    "SYS_ADMIN",
+    "NET_ADMIN",
+    "NET_RAW",
+    "SYS_PTRACE",
+    "SYS_NICE",
+    "DAC_READ_SEARCH",
+    "AUDIT_WRITE",
+    "MKNOD",
+    "IPC_LOCK",
+)
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
 PODMAN_NOFILE = 1048576
 CAP_SYS_RESOURCE = 24

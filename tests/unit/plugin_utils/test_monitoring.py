@@ -1,0 +1,94 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What monitoring learns from a fleet."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from types import SimpleNamespace
+
+import pytest
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import monitoring
+from ansible_collections.agentfactory.core.plugins.plugin_utils.monitoring import Member
+
+METRICS = {"arm": {"port": "http", "path": "/metrics"}, "ear": None}
+
+
+@pytest.fixture(autouse=True)
+def manifests(monkeypatch):
+    def packaged(_root, name, _version):
+        return SimpleNamespace(manifest={"metrics": METRICS[name]})
+
+    monkeypatch.setattr(monitoring, "packaged", packaged)
+
+
+def agent(name, *instances, state="started", version="1.0"):
+    ports = {instance: {"http": 8080 + number} for number, instance in enumerate(instances)}
+    return {"name": name, "version": version, "state": state, "instances": list(instances), "ports": ports}
+
+
+def member(name, *agents, **variables):
+    return Member.of(name, {"agentfactory_environment": "lab", "agentfactory_agents": list(agents), **variables})
+
+
+@pytest.mark.parametrize(
+    ("variables", "target"),
+    [
+        ({}, "h1:9100"),
+        ({"ansible_host": "192.0.2.7"}, "192.0.2.7:9100"),
+        ({"ansible_host": "192.0.2.7", "agentfactory_monitoring_address": "h1.example.org"}, "h1.example.org:9100"),
+        ({"ansible_host": "2001:db8::1"}, "[2001:db8::1]:9100"),
+    ],
+)
+def test_where_a_host_is_asked(variables, target):
+    labels = {"host": "h1", "environment": "lab"}
+    assert monitoring.hosts([member("h1", **variables)], 9100) == [{"targets": [target], "labels": labels}]
+
+
+def test_agents_with_metrics_are_targets_on_their_own_ports():
+    found = monitoring.agents([member("h1", agent("arm", "0", "1"), agent("ear", "0")), member("h2")], "dist")
+    assert [(item["targets"], item["labels"]["agent_id"]) for item in found] == [
+        (["h1:8080"], "arm@0"),
+        (["h1:8081"], "arm@1"),
+    ]
+    assert found[0]["labels"]["__metrics_path__"] == "/metrics"
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_what_is_not_to_run_is_no_target_and_not_expected(state):
+    members = [member("h1", agent("arm", "0", state=state))]
+    assert monitoring.agents(members, "dist") == []
+    assert monitoring.expected(members)["groups"][0]["rules"] == []
+
+
+def test_what_the_fleet_expects():
+    members = [member("h1", agent("arm", "0", "1"), agent("ear", "0")), member("h2", agent("arm", "0", version="1.1"))]
+    (group,) = monitoring.expected(members)["groups"]
+    declared = [r["labels"] for r in group["rules"] if r["record"] == "agentfactory_fleet_agent"]
+    assert {(i["host"], i["agent_id"], i["version"], i["environment"]) for i in declared} == {
+        ("h1", "arm@0", "1.0", "lab"), ("h1", "arm@1", "1.0", "lab"), ("h1", "ear@0", "1.0", "lab"), ("h2", "arm@0", "1.1", "lab"),
+    }  # fmt: skip
+    needed = {
+        r["labels"]["agent"]: r["expr"] for r in group["rules"] if r["record"] == "agentfactory_fleet_replicas_needed"
+    }
+    assert needed == {"arm": "vector(2)", "ear": "vector(1)"}
+
+
+def test_the_exporters_program_is_the_same_for_the_same_code_and_runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = monitoring.exporter("1.2.3")
+    with open(path, "rb") as archive:
+        first = archive.read()
+    assert monitoring.exporter("1.2.3") == path
+    assert monitoring.exporter("1.2.4") != path
+    with open(monitoring.exporter("1.2.3"), "rb") as archive:
+        assert archive.read() == first
+    (tmp_path / "config.json").write_text(json.dumps({"address": "no such address", "port": 1}))
+    ran = subprocess.run(
+        [sys.executable, "-I", path, str(tmp_path / "config.json")], capture_output=True, text=True, check=False
+    )
+    assert "agentfactory_host/exporter.py" in ran.stderr  # it came as far as its server
+    assert "gaierror" in ran.stderr
