@@ -4,6 +4,7 @@
 """Ask a Prometheus over its HTTP API, without a secret in anything that is said about it."""
 
 import base64
+import http.client
 import math
 import os
 import re
@@ -263,6 +264,8 @@ def _reason(error: BaseException, timeout: float) -> PrometheusError:
             return TimedOut(f"no whole answer within {timeout:g} s")
         if isinstance(inner, ssl.SSLError) and not isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return PrometheusError(f"TLS: {getattr(inner, 'verify_message', '') or inner.reason or inner}")
+        if isinstance(inner, http.client.BadStatusLine) and not isinstance(inner, http.client.RemoteDisconnected):
+            return NoAnswer("what answers there does not speak HTTP")
     if not isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return PrometheusError(f"{type(error).__name__}: {error}")
     for inner in reversed(chain):
