@@ -92,7 +92,7 @@ class LookupModule(LookupBase):
         options = {
             name: value for name, value in self.get_options().items() if value is not None and name in PROMETHEUS_QUERY
         }
-        if "url" not in options:
+        if not options.get("url"):
             raise AnsibleError("url: give it, or define the variable agentfactory_prometheus_url")
         # a variable comes as it was written
         return options | {"url": self._templar.template(options["url"])}

@@ -107,13 +107,14 @@ def _address(process: subprocess.Popen[str]) -> str:
     """From its log, which ends when it does."""
     guard = threading.Timer(60, process.kill)
     guard.start()
-    address, seen = "", []
+    address, ready, seen = "", False, []  # the two come in any order
     assert process.stderr
     for line in process.stderr:
         seen.append(line)
         if found := re.search(r'msg="Listening on" address=(\S+)', line):
             address = found[1]
-        if "Server is ready to receive web requests" in line and address:
+        ready = ready or "Server is ready to receive web requests" in line
+        if ready and address:
             guard.cancel()
             return address
     raise RuntimeError("prometheus did not start:\n" + "".join(seen))
