@@ -31,9 +31,11 @@ class ActionModule(ActionBase):
     def _ask(self, options: dict[str, Any]) -> dict[str, Any]:
         if not options["url"]:
             raise PrometheusError(f"url: give it, or define the variable {URL}")
-        client = prometheus.Client(prometheus.Connection.of(options, self._loader.path_dwim))
-        question = prometheus.Question.of(options)
         until = prometheus_until.condition(options["until"])
+        connection = prometheus.Connection.of(options, self._loader.path_dwim)
+        # waiting tries again by itself
+        client = prometheus.Client(connection, attempts=1 if until else prometheus.ATTEMPTS)
+        question = prometheus.Question.of(options)
         outcome = prometheus_until.wait(
             lambda: client.ask(question),
             until,

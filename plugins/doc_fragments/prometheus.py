@@ -29,7 +29,7 @@ options:
   timeout:
     description:
       - Seconds for one answer. It is also told to the Prometheus as the limit for working on the query.
-      - Where nobody answers it is tried three times in all, with a growing pause. A query that took too long is not.
+      - Where nobody is there, or status 502 or 503 says so, it is tried three times in all. A query that took too long is not.
     type: float
     default: 30.0
   validate_certs:
@@ -66,6 +66,6 @@ requirements:
   - requests on the controller
 notes:
   - C(NaN), C(+Inf) and C(-Inf) are given as strings, for JSON has no numbers for them. All other numbers are floats. The filter
-    P(ansible.builtin.float#filter) makes a number of both.
+    C(float) makes a number of both.
   - A redirect is an error that says where it leads; credentials go nowhere but to O(url). Proxies of the environment are used.
 """

@@ -50,7 +50,7 @@ _raw:
   description:
     - One element, the list of the series; so C(lookup) gives that list, and C(query) a list with it.
     - Each series is a dictionary of C(labels), C(value) and C(time); of a range also C(samples). They are those of the
-      module M(agentfactory.core.prometheus_query#module).
+      module M(agentfactory.core.prometheus_query).
   type: list
   elements: list
   sample: [[{labels: {__name__: up, instance: "home-1:9100", job: node}, value: 1.0, time: 1795453200.0}]]

@@ -38,9 +38,11 @@ class Condition:
             return self._holds(len(answer.series)), f"{len(answer.series)} series"
         if answer.type == "string":
             raise PrometheusError("until: the result is a string, which cannot be compared with a number")
+        if not answer.series:
+            return False, "there is no series"
         bad = [item for item in answer.series if not self._holds(float(item["value"]))]
         good = len(answer.series) - len(bad)
-        met = good > 0 and (self.of == "any" or not bad)
+        met = not bad or (self.of == "any" and good > 0)
         seen = f"{good} of {len(answer.series)} series {OPERATORS[self.operator][0]} {self.value:g}"
         return met, seen + "".join(f"; {_told(item)}" for item in bad[:1])
 

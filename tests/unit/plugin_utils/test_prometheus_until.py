@@ -27,10 +27,10 @@ def answer(*values: float | str, kind: str = "vector") -> Answer:
     [
         (("gt", 3, "all"), [4.0, 5.0], True, "2 of 2 series > 3"),
         (("gt", 3, "all"), [4.0, 3.0, 2.0], False, '1 of 3 series > 3; {n="1"} is 3'),
-        (("gt", 3, "all"), [], False, "0 of 0 series > 3"),
+        (("gt", 3, "all"), [], False, "there is no series"),
         (("gt", 3, "any"), [4.0, 3.0], True, '1 of 2 series > 3; {n="1"} is 3'),
         (("gt", 3, "any"), [3.0], False, '0 of 1 series > 3; {n="0"} is 3'),
-        (("gt", 3, "any"), [], False, "0 of 0 series > 3"),
+        (("gt", 3, "any"), [], False, "there is no series"),
         (("ge", 3, "all"), [3.0], True, "1 of 1 series >= 3"),
         (("lt", 3, "all"), [3.0], False, '0 of 1 series < 3; {n="0"} is 3'),
         (("le", 3, "all"), [3.0], True, "1 of 1 series <= 3"),
@@ -70,7 +70,7 @@ def test_it_asks_until_it_is_so_and_tells() -> None:
     found, told, slept = outcome(answer(), answer(1.0), answer(2.0))
     assert (found.met, found.questions, found.answer) == (True, 3, answer(2.0))
     assert told == [
-        "not yet all >= 2: 0 of 0 series >= 2; again in 0.5 s (1 of 5)",
+        "not yet all >= 2: there is no series; again in 0.5 s (1 of 5)",
         'not yet all >= 2: 0 of 1 series >= 2; {n="0"} is 1; again in 0.5 s (2 of 5)',
     ]
     assert slept == [0.5, 0.5]
