@@ -287,7 +287,7 @@ def test_other_failures_are_not_tried_again(pretender: Pretender, answer: bytes,
     pretender.answers = [answer]
     with pytest.raises(PrometheusError) as error:
         ask(pretender.url, "1", timeout=0.3)
-    assert type(error.value) is kind
+    assert error.value.__class__ is kind
     assert words in str(error.value)
     assert len(pretender.seen) == 1
 
@@ -295,7 +295,7 @@ def test_other_failures_are_not_tried_again(pretender: Pretender, answer: bytes,
 def test_a_server_without_post_is_asked_by_get_from_then_on(pretender: Pretender) -> None:
     pretender.answers = [http(405, "no"), http(200, GOOD)]
     client = Client(connection(pretender.url + "/prefix/"))
-    for _ in range(2):
+    for _time in range(2):
         client.ask(Question("a + b", time="1"))
     assert [method for method, *_rest in pretender.seen] == ["POST", "GET", "GET"]
     paths = {path for method, path, *_rest in pretender.seen if method == "GET"}
