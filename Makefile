@@ -48,10 +48,12 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
 	@tools/lint
 
 unit: setup ## Unit tests
+	@tools/packages unit || echo "unit: what needs these is skipped" >&2
 	$(PYTEST) tests/unit $(SHARED) $(ARGS)
 
 unit-oldest: ## Unit tests on the oldest supported ansible-core and Python
 	@tools/setup oldest
+	@tools/packages unit || echo "unit: what needs these is skipped" >&2
 	PATH="$(CURDIR)/.venv-oldest/bin:$$PATH" .venv-oldest/bin/python -m pytest tests/unit $(SHARED) $(ARGS)
 
 unit-py39: ## Unit tests of what runs on hosts, on the hosts' oldest Python

@@ -39,3 +39,42 @@ FLEET_REPORT: dict[str, Any] = {
     "results": {"type": "dict", "required": True},
     "format": {"type": "str", "choices": ["table", "json"], "default": "table"},
 }
+PROMETHEUS_QUERY: dict[str, Any] = {
+    "query": {"type": "str", "required": True},
+    "url": {"type": "str"},
+    "time": {"type": "str"},
+    "start": {"type": "str"},
+    "end": {"type": "str"},
+    "step": {"type": "str"},
+    "timeout": {"type": "float", "default": 30.0},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "str"},
+    "client_cert": {"type": "str"},
+    "client_key": {"type": "str"},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "password_file": {"type": "str", "no_log": False},
+    "token": {"type": "str", "no_log": True},
+    "token_file": {"type": "str", "no_log": False},
+    "until": {
+        "type": "dict",
+        "options": {
+            "operator": {"type": "str", "choices": ["eq", "ne", "gt", "ge", "lt", "le"], "required": True},
+            "value": {"type": "float", "required": True},
+            "of": {"type": "str", "choices": ["all", "any", "count"], "default": "all"},
+        },
+    },
+    "retries": {"type": "int", "default": 12},
+    "delay": {"type": "float", "default": 5.0},
+}
+PROMETHEUS_QUERY_RULES: dict[str, Any] = {
+    "mutually_exclusive": [["time", "start"], ["password", "password_file"], ["token", "token_file", "username"]],
+    "required_by": {
+        "start": ["step"],
+        "step": ["start"],
+        "end": ["start"],
+        "client_key": ["client_cert"],
+        "password": ["username"],
+        "password_file": ["username"],
+    },
+}

@@ -82,6 +82,20 @@ def test_action_group_names_every_module_of_agents() -> None:
     assert sorted(groups["agents"]) == [path.stem for path in MODULES if path.stem.startswith("agent_")]
 
 
+def test_lookup_takes_the_options_of_its_module() -> None:
+    """Where both ask for the same: but for what one gives as a term, and what a template does not wait for."""
+    argspec = importlib.import_module(f"{COLLECTION}.plugins.plugin_utils.argspec")
+    path = ROOT / "plugins/lookup/prometheus_query.py"
+    doc, _examples, _returns, _metadata = get_docstring(
+        str(path), fragment_loader, collection_name="agentfactory.core", plugin_type="lookup"
+    )
+    documented, spec = normal(doc["options"], "suboptions"), normal(argspec.PROMETHEUS_QUERY, "options")
+    del documented["_terms"]
+    for name in ("query", "until", "retries", "delay"):
+        del spec[name]
+    assert documented == spec
+
+
 @roles
 def test_role_defaults_equal_argument_specs(role: Path) -> None:
     specs = read(role / "meta/argument_specs.yml")["argument_specs"]

@@ -1,0 +1,120 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real Prometheus for the tests, with a few samples of the past, and none that it collects itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# 1790000000 is 2026-09-21 14:13:20 UTC
+SAMPLES = """\
+# TYPE room_temperature gauge
+room_temperature{room="kitchen"} 19.5 1790000000
+room_temperature{room="kitchen"} 20.5 1790000060
+room_temperature{room="cellar"} NaN 1790000000
+room_temperature{room="cellar"} NaN 1790000060
+room_temperature{room="attic"} +Inf 1790000060
+room_temperature{room="igloo"} -Inf 1790000060
+# EOF
+"""
+USER, PASSWORD = "operator", "pa:ss wort"
+BCRYPT = "$2b$04$6xgCYjfDW89vyhEWUXBUMOk36vr.tJwTiION06sHC0cI67qhac.xG"  # of that password
+WEB_CONFIG = f"""\
+tls_server_config:
+  cert_file: server.pem
+  key_file: server.key
+  client_auth_type: RequireAndVerifyClientCert
+  client_ca_file: authority.pem
+basic_auth_users:
+  {USER}: {BCRYPT}
+"""
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A Prometheus that wants TLS, a client's certificate, a user and a password; and all that as options."""
+
+    url: str
+    folder: Path
+
+    @property
+    def options(self) -> dict[str, str]:
+        files = {"ca_path": "authority.pem", "client_cert": "client.pem", "client_key": "client.key"}
+        paths = {name: str(self.folder / file) for name, file in files.items()}
+        return {"url": self.url, "username": USER, "password": PASSWORD, **paths}
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its URL."""
+    with _running(tmp_path_factory.mktemp("prometheus")) as address:
+        yield f"http://{address}"
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    signed = ["-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "subjectAltName=IP:127.0.0.1"]
+    for name, more in {"authority": [], "server": signed, "client": signed}.items():
+        _certificate(folder, name, *more)
+    (folder / "web.yml").write_text(WEB_CONFIG)
+    with _running(folder, "--web.config.file=web.yml") as address:
+        yield Secured(f"https://{address}", folder)
+
+
+def _certificate(folder: Path, name: str, *more: str) -> None:
+    # keyUsage: Python 3.13 wants it of each that may be an authority, which by OpenSSL's default these all may
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    about = ["-subj", f"/CN={name}", "-addext", "keyUsage=keyCertSign,digitalSignature", "-keyout", f"{name}.key"]
+    command = ["openssl", "req", "-x509", *kind, *about, "-out", f"{name}.pem", *more]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+@contextmanager
+def _running(folder: Path, *options: str) -> Iterator[str]:
+    """Run one on a port that the kernel chooses; gives its address as soon as it answers."""
+    if not shutil.which("prometheus"):
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("no prometheus here: tools/packages unit")
+    (folder / "prometheus.yml").write_text("global: {}\n")
+    (folder / "samples").write_text(SAMPLES)
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "samples", "data"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    places = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
+    with subprocess.Popen(
+        ["prometheus", *places, "--web.listen-address=127.0.0.1:0", *options],
+        cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        try:
+            yield _address(process)
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """From its log, which ends when it does."""
+    guard = threading.Timer(60, process.kill)
+    guard.start()
+    address, ready, seen = "", False, []  # the two come in any order
+    assert process.stderr
+    for line in process.stderr:
+        seen.append(line)
+        if found := re.search(r'msg="Listening on" address=(\S+)', line):
+            address = found[1]
+        ready = ready or "Server is ready to receive web requests" in line
+        if ready and address:
+            guard.cancel()
+            return address
+    raise RuntimeError("prometheus did not start:\n" + "".join(seen))
