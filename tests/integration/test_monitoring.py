@@ -1,0 +1,169 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Monitoring with the real exporters, Prometheus and Alertmanager of Debian: over TLS with a password, up to the message that
+somebody gets. The receiver of that message is a small HTTP server beside Alertmanager.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
+
+from .harness import Fleet, Lab, Result, until
+
+PASSWORD = "password-of-the-scrape"
+
+RECEIVER = """
+import http.server, sys
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open("/var/tmp/received.jsonl", "ab") as log:
+            log.write(body.rstrip() + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
+"""
+READ = """python3 - <<'END'
+import ssl, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen("https://127.0.0.1:%d/metrics", context=ssl._create_unverified_context()).read())
+except urllib.error.HTTPError as error:
+    assert error.code == 401, error
+END"""
+
+
+class Monitored:
+    """A fleet that is monitored; the server is the host with bookworm."""
+
+    def __init__(self, fleet: Fleet, folder: Path) -> None:
+        self.fleet, self.server = fleet, fleet.lab.hosts[1]
+        self.variables = folder / "monitoring.yml"
+        self._write_inventory(folder)
+        self._write_variables(folder)
+
+    def _write_inventory(self, folder: Path) -> None:
+        (lab,) = yaml.safe_load((self.fleet.lab.inventory / "hosts.yml").read_text()).values()
+        self.fleet.hosts_file = folder / "hosts.yml"
+        inventory = {"lab": lab, "monitoring": {"hosts": {self.server.name: {}}}}
+        self.fleet.hosts_file.write_text(yaml.safe_dump(inventory))
+
+    def _write_variables(self, folder: Path) -> None:
+        names = ",".join(f"IP:{host.address}" for host in self.fleet.lab.hosts)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+             "/CN=lab", "-addext", f"subjectAltName={names}", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        certificate = str(folder / "certificate.pem")
+        self.variables.write_text(
+            yaml.safe_dump(
+                {
+                    "monitoring_certificate": certificate, "monitoring_key": str(folder / "key.pem"), "monitoring_ca": certificate,
+                    "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
+                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
+                    "monitoring_receivers": [
+                        {"name": "people", "webhook_configs": [{"url": "http://127.0.0.1:9999/", "send_resolved": True}]}
+                    ],
+                }
+            )
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> Result:
+        return self.fleet.run("monitor", "-e", f"@{self.variables}", *arguments)
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        client = prometheus.Client(prometheus.Connection(f"http://{self.server.address}:9090"))
+        return [dict(series) for series in client.ask(prometheus.Question(query)).series]
+
+    def received(self, alert: str, status: str) -> list[dict[str, Any]]:
+        """What the receiver was told of an alert."""
+        lines = self.server.sh("cat /var/tmp/received.jsonl 2>/dev/null", check=False).splitlines()
+        found = [item for line in lines for item in json.loads(line)["alerts"]]
+        return [item for item in found if (item["labels"]["alertname"], item["status"]) == (alert, status)]
+
+
+@pytest.fixture(scope="module")
+def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Monitored:
+    made = Monitored(module_fleet, tmp_path_factory.mktemp("monitoring"))
+    # A host that is in use has lists of packages: without them a check cannot know what could be installed.
+    lab.on_all(lambda host: host.sh("apt-get update -qq"))
+    module_fleet.write({"probe-agent": {"instances": 2}}).deploy().ok()
+    made.server.sh("cat > /var/tmp/receiver.py", data=RECEIVER)
+    made.server.sh("systemd-run --quiet --unit=receiver python3 /var/tmp/receiver.py")
+    return made
+
+
+def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
+    check = monitored.run("--check").ok()
+    assert check.changed
+    assert monitored.run("--diff").ok().changed
+    again = monitored.run().ok()
+    assert again.changed == 0, again.output
+    for log in monitored.fleet.folder.glob("*.txt"):
+        assert PASSWORD not in log.read_text()
+
+
+def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
+    hosts = {host.name for host in monitored.fleet.lab.hosts}
+    until(
+        lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == 2 * len(hosts),
+        "all exporters are scraped",
+        60,
+    )
+    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 2 * len(hosts), "all agents are healthy", 60)
+    missing = monitored.ask("agentfactory_fleet_agent unless on (host, agent_id) agentfactory_agent_up == 1")
+    assert missing == []
+    assert {s["labels"]["host"] for s in monitored.ask("agentfactory_agent_memory_bytes > 0")} == hosts
+
+
+@pytest.mark.parametrize("port", [9100, 9472])
+def test_nobody_reads_it_without_the_password(monitored: Monitored, port: int) -> None:
+    host = monitored.fleet.lab.hosts[2]
+    assert host.get(port, "/metrics")[0] != 200
+    told = host.sh(READ % port)
+    assert "agentfactory_" not in told
+    assert "node_" not in told
+
+
+def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(monitored: Monitored) -> None:
+    host = monitored.fleet.lab.hosts[0]
+    host.sh("systemctl stop agentfactory-probe-agent@1")
+    (told,) = until(lambda: monitored.received("AgentDown", "firing"), "the receiver hears that it is down", 300)
+    labels = {
+        "agent": "probe-agent",
+        "agent_id": "probe-agent@1",
+        "host": host.name,
+        "environment": "it",
+        "severity": "page",
+    }
+    assert {key: told["labels"].get(key) for key in labels} == labels
+    assert "probe-agent@1" in told["annotations"]["summary"]
+    assert told["annotations"]["runbook_url"].endswith("/AgentDown.md")
+    host.sh("systemctl start agentfactory-probe-agent@1")
+    until(lambda: monitored.received("AgentDown", "resolved"), "the receiver hears that it is back", 120)
+
+
+def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monitored) -> None:
+    others = f"!{monitored.server.name}"
+    monitored.fleet.run("destroy", "-e", "agents=all", "-e", "purge=true", "--limit", others).ok()
+    monitored.fleet.write({"probe-agent": {"hosts": monitored.server.name, "instances": 2}})
+    monitored.run().ok()
+    until(lambda: len(monitored.ask("agentfactory_fleet_agent")) == 2, "two are expected", 60)
+    until(lambda: len(monitored.ask("agentfactory_agent_up")) == 2, "two are there", 60)
+    assert monitored.ask('ALERTS{alertname="AgentMissing", alertstate="firing"}') == []
+
+
+def test_it_can_be_taken_away_again(monitored: Monitored) -> None:
+    assert monitored.run("-e", "monitoring_state=absent").ok().changed
+    assert monitored.run("-e", "monitoring_state=absent").ok().changed == 0
+    for host in monitored.fleet.lab.hosts:
+        assert host.get(9472, "/metrics")[0] == host.get(9100, "/metrics")[0] == 0
+        assert host.sh("ls -d /opt/agentfactory-exporter /etc/agentfactory-exporter 2>/dev/null", check=False) == ""
+    assert monitored.server.get(9090, "/-/ready")[0] == 0
