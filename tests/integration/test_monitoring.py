@@ -7,6 +7,7 @@ somebody gets. The receiver of that message is a small HTTP server beside Alertm
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,17 @@ class Monitored:
 
 
 @pytest.fixture(scope="module")
-def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Monitored:
+def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     made = Monitored(module_fleet, tmp_path_factory.mktemp("monitoring"))
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
     module_fleet.write({"probe-agent": {"instances": 2}}).deploy().ok()
     made.server.sh("cat > /var/tmp/receiver.py", data=RECEIVER)
-    made.server.sh("systemd-run --quiet --unit=receiver python3 /var/tmp/receiver.py")
-    return made
+    made.server.sh(
+        "rm -f /var/tmp/received.jsonl; systemd-run --quiet --collect --unit=receiver python3 /var/tmp/receiver.py"
+    )
+    yield made
+    made.server.sh("systemctl stop receiver")
 
 
 def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
