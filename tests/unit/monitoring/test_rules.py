@@ -49,7 +49,7 @@ def series(case: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def metric(name: str) -> str:
-    return name.split("{")[0]
+    return name.split("{", maxsplit=1)[0]
 
 
 def alert_test(case: dict[str, Any], name: str) -> dict[str, Any]:
