@@ -15,7 +15,7 @@ PYTEST := .venv/bin/python -m pytest
 SHARED := -n auto --dist worksteal
 ARGS ?=
 
-.PHONY: help setup packages requirements lab lab-down demo bench test lint unit unit-oldest unit-py39 integration molecule sanity docs build clean
+.PHONY: help setup packages test-packages requirements lab lab-down demo bench test lint unit unit-oldest unit-py39 integration molecule sanity docs build clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ setup: ## Make .venv, with every tool in it
 
 packages: ## Install the programs that the lab and the tests run (podman and others), where missing
 	@tools/packages
+
+test-packages:
+	@tools/packages tests
 
 requirements: setup ## Pin the requirements*.txt anew from the requirements*.in
 	@tools/requirements
@@ -42,7 +45,7 @@ bench: setup packages ## Measure against a plain role, pyinfra and plain ssh
 	@tools/setup bench
 	tools/bench $(ARGS)
 
-test: lint unit unit-oldest unit-py39 sanity integration molecule ## Everything, fast first
+test: test-packages lint unit unit-oldest unit-py39 sanity integration molecule ## Everything, fast first
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
 	@tools/lint
@@ -60,8 +63,7 @@ unit-py39: ## Unit tests of what runs on hosts, on the hosts' oldest Python
 sanity: setup ## ansible-test sanity
 	@tools/sanity $(ARGS)
 
-integration: setup ## Tests on real hosts, and of the example agents
-	@tools/packages tests
+integration: setup test-packages ## Tests on real hosts, and of the example agents
 	$(PYTEST) examples/agents/thermostat
 	$(PYTEST) tests/integration $(ARGS)
 
