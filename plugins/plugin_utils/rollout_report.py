@@ -71,7 +71,7 @@ def summary(story: Story) -> str:
     if reason := story.reason():
         lines.append(f"Stopped: {reason}")
     if story.undone:
-        taken = [host for host, record in story.undone.items() if record["status"] == "ok"]
+        taken = [host for host in story.plan["hosts"] if story.undone.get(host, {}).get("status") == "ok"]
         lines.append(f"Undone (rollback: {story.plan['rollback']}): {rollout.names(taken) or 'none'}")
     lines += _failures(story)
     return "\n".join(lines)

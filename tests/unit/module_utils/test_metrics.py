@@ -17,6 +17,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     metrics,
     release,
     systemd,
+    truth,
 )
 
 USED = cgroup.Usage(2.5, 10, 4, 4096, 1, 3)
@@ -79,6 +80,15 @@ def values(samples):
     return found
 
 
+def end(pid):
+    """Kill a process, and see that it has ended."""
+    os.kill(pid, 9)
+    deadline = time.monotonic() + 30
+    while truth.start_time(pid) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_host_without_agents_says_that_it_was_looked_at(watch):
     assert set(values(watch.samples())) == {"collect_errors", "collect_timestamp_seconds", "collect_duration_seconds"}
 
@@ -123,7 +133,7 @@ def test_systemd_is_asked_about_what_changed_and_about_everything_now_and_then(
     watch.samples()
     watch.samples()
     assert manager.asked == [[instance.unit]]
-    os.kill(running, 9)
+    end(running)
     manager.units[instance.unit] = active(process(AGENT_RELEASE="1.0-aaaaaaaaaaaa"))
     assert values(watch.samples())["agent_restarts"] == 0
     assert len(manager.asked) == 2
@@ -145,7 +155,7 @@ def test_health_is_what_was_last_seen_of_this_process(
     watch.probe()
     assert values(watch.samples())["agent_healthy"] == healthy
     manager.units[instance.unit] = active(process(AGENT_RELEASE="1.0-aaaaaaaaaaaa"))
-    os.kill(running, 9)
+    end(running)
     assert "agent_healthy" not in values(watch.samples())
 
 

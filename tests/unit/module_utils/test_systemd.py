@@ -29,6 +29,8 @@ SubState=running
 NeedDaemonReload=no
 InvocationID=9e3f6c1f1f9b4d2e9a6b1c0d2e3f4a5b
 ActiveEnterTimestampMonotonic=123456789
+IPIngressBytes=317
+IPEgressBytes=329
 
 MainPID=0
 NRestarts=5
@@ -45,6 +47,8 @@ SubState=auto-restart
 NeedDaemonReload=no
 InvocationID=
 ActiveEnterTimestampMonotonic=0
+IPIngressBytes=[no data]
+IPEgressBytes=[no data]
 
 MainPID=0
 NRestarts=0
@@ -61,6 +65,8 @@ SubState=dead
 NeedDaemonReload=no
 InvocationID=
 ActiveEnterTimestampMonotonic=0
+IPIngressBytes=[no data]
+IPEgressBytes=[no data]
 """
 
 
