@@ -17,7 +17,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Usage:
-    """One look at a unit: CPU in seconds, memory in bytes, the rest are counts."""
+    """One look at a unit: CPU in seconds, memory in bytes (the working set), the rest are counts."""
 
     cpu_seconds: Optional[float] = None
     cpu_periods: Optional[int] = None
@@ -35,7 +35,7 @@ def usage(pid: int) -> Usage:
         throttling = groups.fields("cpu", "cpu.stat")
     kills = groups.fields("", "memory.events") or groups.fields("memory", "memory.oom_control")
     return Usage(
-        groups.cpu_seconds(), throttling.get("nr_periods"), throttling.get("nr_throttled"), groups.memory_bytes(),
+        groups.cpu_seconds(), throttling.get("nr_periods"), throttling.get("nr_throttled"), groups.working_set(),
         kills.get("oom_kill"), groups.number("", "pids.current") or groups.number("pids", "pids.current"),
     )  # fmt: skip
 
@@ -114,3 +114,11 @@ class Groups:
     def memory_bytes(self) -> Optional[int]:
         used = self.number("", "memory.current")
         return used if used is not None else self.number("memory", "memory.usage_in_bytes")
+
+    def working_set(self) -> Optional[int]:
+        """Memory without the file cache that the kernel would give up first: what comes near a limit."""
+        used = self.memory_bytes()
+        spare = self.fields("", "memory.stat").get("inactive_file")
+        if spare is None:
+            spare = self.fields("memory", "memory.stat").get("total_inactive_file", 0)
+        return max(used - spare, 0) if used is not None else None

@@ -40,7 +40,7 @@ AGENT_FAMILIES = {
     "cpu_limit_cores": ("gauge", "CPU time that the agent may use each second.", ()),
     "cpu_periods": ("counter", "Periods in which the CPU limit was enforced.", ()),
     "cpu_throttled_periods": ("counter", "Periods in which the agent was held back by its CPU limit.", ()),
-    "memory_bytes": ("gauge", "Memory that the agent's control group is charged for.", ()),
+    "memory_bytes": ("gauge", "Memory that the agent uses: its control group's, without file cache that can be given up.", ()),
     "memory_limit_bytes": ("gauge", "Memory at which the agent is killed.", ()),
     "oom_kills": ("counter", "Processes killed at the memory limit since the start.", ()),
     "tasks": ("gauge", "Processes and threads.", ()),

@@ -205,13 +205,15 @@ def test_where_the_kernel_does_not_count_for_the_unit_its_processes_are_added_up
         "proc/8/stat": stat % (tick, 0, tick, tick),
         "systemd%s/cgroup.procs" % UNIT: "7\n8\n9\n",
         "cpu%s/cpu.stat" % UNIT: "nr_periods 5\nnr_throttled 2\nthrottled_time 9\n",
+        "memory%s/memory.usage_in_bytes" % UNIT: "900\n",
+        "memory%s/memory.stat" % UNIT: "cache 500\ninactive_file 1\ntotal_inactive_file 300\n",
         "memory%s/memory.oom_control" % UNIT: "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
         "pids%s/pids.current" % UNIT: "4\n",
     }.items():
         place = tmp_path / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
-    assert cgroup.usage(1) == cgroup.Usage(5.0, 5, 2, None, 3, None)
+    assert cgroup.usage(1) == cgroup.Usage(5.0, 5, 2, 600, 3, None)
     (tmp_path / "proc/1/cgroup").write_text((tmp_path / "proc/1/cgroup").read_text() + "5:pids:%s\n" % UNIT)
     assert cgroup.usage(1).tasks == 4
 
