@@ -59,7 +59,14 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
-from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness, rollout, rollout_report, run
+from ansible_collections.agentfactory.core.plugins.plugin_utils import (
+    freshness,
+    rollout,
+    rollout_report,
+    run,
+    silence,
+    whoami,
+)
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
 
 GROUP = "agentfactory"
@@ -178,7 +185,42 @@ def _plan(variables: dict[str, Any]) -> rollout.Plan:
 
 def _hosts(variables: dict[str, Any]) -> list[str]:
     planned = _plan(variables)
-    return [] if planned["reason"] else planned["hosts"]
+    if planned["reason"] or not planned["hosts"]:
+        return []
+    _silence(variables, planned)
+    return planned["hosts"]
+
+
+def _silence(variables: dict[str, Any], planned: rollout.Plan) -> None:
+    """Where there is an Alertmanager, nobody is paged for what a rollout does on purpose."""
+    ledger = Ledger.current()
+    url = _of_hosts(variables, planned["hosts"][0], "agentfactory_alertmanager_url")
+    if not url or (ledger.begin() or {}).get("check") or not ledger.once("silence"):
+        return
+    who = whoami.who(variables)
+    try:
+        found = silence.begin(
+            str(url), planned["hosts"], planned["environment"], len(planned["batches"]), who["user"], who["run"]
+        )
+    except silence.SilenceError as error:
+        Display().warning(f"no silence is set, so somebody may be paged for this rollout: {error}")
+    else:
+        ledger.append({"phase": "silence", "url": str(url), "silence": found})
+
+
+def _lift(ledger: Ledger) -> None:
+    for record in ledger.records("silence"):
+        try:
+            silence.lift(record["url"], record["silence"])
+        except silence.SilenceError as error:
+            Display().warning(f"the silence of this rollout is not lifted, and ends by itself: {error}")
+
+
+def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:
+    """A variable that is the same for all: the play's own, else a host's."""
+    if name in variables:
+        return variables[name]
+    return variables["hostvars"][host].get(name) if "hostvars" in variables else None
 
 
 def _batches(variables: dict[str, Any]) -> list[int]:
@@ -195,6 +237,7 @@ def _failed(variables: dict[str, Any]) -> list[str]:
     story = rollout_report.Story.read(ledger)
     if (story.staged or story.plan["silent"]) and ledger.once("summary"):
         Display().display("\n" + rollout_report.summary(story))
+        _lift(ledger)
     return story.failed()
 
 

@@ -68,7 +68,15 @@ class Undo(TypedDict):
     messages: NotRequired[list[str]]
 
 
-Record = Begin | Stage | Activate | Undo | rollout.Plan
+class Silence(TypedDict):
+    """The silence that Alertmanager keeps while the rollout runs."""
+
+    phase: str
+    url: str
+    silence: str
+
+
+Record = Begin | Stage | Activate | Undo | Silence | rollout.Plan
 
 
 class Ledger:

@@ -68,7 +68,7 @@ class Monitored:
                 {
                     "monitoring_certificate": certificate, "monitoring_key": str(folder / "key.pem"), "monitoring_ca": certificate,
                     "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
-                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
+                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093", "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
                     "monitoring_receivers": [
                         {"name": "people", "webhook_configs": [{"url": "http://127.0.0.1:9999/", "send_resolved": True}]}
                     ],
@@ -154,10 +154,21 @@ def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(monitore
     until(lambda: monitored.received("AgentDown", "resolved"), "the receiver hears that it is back", 120)
 
 
+def test_an_update_is_silenced_while_it_lasts(monitored: Monitored) -> None:
+    monitored.fleet.write({"probe-agent": {"instances": 2, "version": "1.1.0"}})
+    url = f"http://{monitored.server.address}:9093"
+    monitored.fleet.deploy("-e", f"agentfactory_alertmanager_url={url}").ok()
+    (silence,) = monitored.server.get(9093, "/api/v2/silences")[1]
+    names = "|".join(sorted(host.name.replace("-", "\\-") for host in monitored.fleet.lab.hosts))
+    matchers = {item["name"]: item["value"] for item in silence["matchers"]}
+    assert "|".join(sorted(matchers["host"].split("|"))) == names
+    assert silence["status"]["state"] == "expired"
+
+
 def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monitored) -> None:
     others = f"!{monitored.server.name}"
     monitored.fleet.run("destroy", "-e", "agents=all", "-e", "purge=true", "--limit", others).ok()
-    monitored.fleet.write({"probe-agent": {"hosts": monitored.server.name, "instances": 2}})
+    monitored.fleet.write({"probe-agent": {"hosts": monitored.server.name, "instances": 2, "version": "1.1.0"}})
     monitored.run().ok()
     until(lambda: len(monitored.ask("agentfactory_fleet_agent")) == 2, "two are expected", 60)
     until(lambda: len(monitored.ask("agentfactory_agent_up")) == 2, "two are there", 60)

@@ -4,7 +4,13 @@
 """What all unit tests share. Python 3.9 syntax."""
 
 import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: on a busy machine with two cores it measures the neighbours. In CI the same examples each time, so that
@@ -12,3 +18,37 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def alertmanager(tmp_path_factory):
+    """The URL of a real Alertmanager that tells nobody."""
+    program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Alertmanager is not installed: tools/packages unit")
+    place = tmp_path_factory.mktemp("alertmanager")
+    (place / "config.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    url = "http://127.0.0.1:%d" % _free_port()
+    with open(place / "log", "wb") as log:
+        process = subprocess.Popen(
+            [program, "--config.file=%s/config.yml" % place, "--storage.path=%s" % place, "--cluster.listen-address=",
+             "--web.listen-address=" + url[len("http://"):]], stdout=log, stderr=log,
+        )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(url + "/-/ready", timeout=5).close()
+            break
+        except OSError:
+            assert process.poll() is None, (place / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    yield url
+    process.terminate()
+    process.wait(20)

@@ -3,10 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A whole rollout's plays under ansible-playbook, with actions that only write to the ledger."""
 
+import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +90,33 @@ def project(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_nobody_is_paged_for_a_rollout(project: Path, alertmanager: str, failing: bool) -> None:
+    (project / "group_vars").mkdir()
+    (project / "group_vars" / "all.yml").write_text(f"agentfactory_alertmanager_url: {alertmanager}\n")
+    before = _silences(alertmanager)
+    assert _play(project, "--check")[0] == 0
+    assert _silences(alertmanager) == before
+    arguments = ["-e", '{"activate": {"h3": "failed"}}'] if failing else []
+    code, text = _play(project, *arguments)
+    assert code == (2 if failing else 0), text
+    (kept,) = [item for item in _silences(alertmanager) if item not in before]
+    assert kept["status"]["state"] == "expired"  # lifted at the end
+    matchers = {item["name"]: item["value"] for item in kept["matchers"]}
+    assert matchers == {"alertname": "Agent.*", "host": "h1|h2|h3|h4|h5|h6", "environment": "lab"}
+
+
+def test_a_rollout_goes_on_where_no_alertmanager_is(project: Path) -> None:
+    code, text = _play(project, "-e", "agentfactory_alertmanager_url=http://127.0.0.1:1")
+    assert code == 0, text
+    assert "no silence is set" in text
+
+
+def _silences(url: str) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{url}/api/v2/silences", timeout=20) as answer:
+        return list(json.load(answer))
 
 
 def _play(project: Path, *arguments: str) -> tuple[int, str]:

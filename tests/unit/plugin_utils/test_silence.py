@@ -1,0 +1,102 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Silences in a real Alertmanager; a small server of the test's own stands for what is none."""
+
+import http.server
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
+
+
+def ask(url: str, path: str, document: object = None) -> object:
+    data = None if document is None else json.dumps(document).encode()
+    request = urllib.request.Request(f"{url}/api/v2/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        body = answer.read()
+    return json.loads(body) if body else None
+
+
+def silenced(url: str, **labels: str) -> bool:
+    """Whether an alert with these labels reaches nobody."""
+    ask(url, "alerts", [{"labels": labels}])
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for alert in ask(url, "alerts"):  # type: ignore[attr-defined]
+            if alert["labels"] == labels and alert["status"]["state"] != "unprocessed":
+                return bool(alert["status"]["silencedBy"])
+        time.sleep(0.05)
+    raise AssertionError("the alert did not arrive")
+
+
+def test_the_agents_of_the_hosts_are_silenced_until_it_is_lifted(alertmanager: str) -> None:
+    found = silence.begin(alertmanager, ["h1", "h.2"], "lab", 2, "ann", "run-1")
+    assert silenced(alertmanager, alertname="AgentDown", host="h1", environment="lab", n="1")
+    assert silenced(alertmanager, alertname="AgentUnhealthy", host="h.2", environment="lab", n="1")
+    for name, host, environment in [
+        ("HostDown", "h1", "lab"), ("AgentDown", "h11", "lab"), ("AgentDown", "hx2", "lab"), ("AgentDown", "h1", "production"),
+    ]:  # fmt: skip
+        assert not silenced(alertmanager, alertname=name, host=host, environment=environment, n="1")
+    (kept,) = [s for s in ask(alertmanager, "silences") if s["id"] == found]  # type: ignore[attr-defined]
+    assert (kept["createdBy"], kept["comment"]) == ("ann", "agentfactory.core: rollout run-1")
+    lasts = datetime.fromisoformat(kept["endsAt"]) - datetime.fromisoformat(kept["startsAt"])
+    assert 29 * 60 < lasts.total_seconds() <= 30 * 60
+    silence.lift(alertmanager, found)
+    assert not silenced(alertmanager, alertname="AgentDown", host="h1", environment="lab", n="2")
+
+
+def test_lifting_what_is_not_there_is_told(alertmanager: str) -> None:
+    with pytest.raises(silence.SilenceError, match="silence not found"):
+        silence.lift(alertmanager, "00000000-0000-0000-0000-000000000000")
+
+
+@pytest.fixture
+def pretender() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
+    """Something that is no Alertmanager: its URL, and what it answers next."""
+    answers: list[tuple[int, bytes]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, body = answers.pop()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", answers
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [(200, b"<html>", "not JSON"), (200, b"{}", "names no silence"), (200, b"", "names no silence"), (500, b"oh", "status 500: oh"),
+     (302, b"", "status 302")],
+)  # fmt: skip
+def test_what_is_no_alertmanager_is_told(
+    pretender: tuple[str, list[tuple[int, bytes]]], status: int, body: bytes, told: str
+) -> None:
+    url, answers = pretender
+    answers.append((status, body))
+    with pytest.raises(silence.SilenceError, match=told):
+        silence.begin(url, ["h1"], "lab", 1, "ann", "run-1")
+
+
+def test_nobody_there_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        with pytest.raises(silence.SilenceError, match="ConnectionError"):
+            silence.begin(f"http://127.0.0.1:{taken.getsockname()[1]}", ["h1"], "lab", 1, "ann", "run-1")
