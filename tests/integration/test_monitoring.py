@@ -68,7 +68,8 @@ class Monitored:
                 {
                     "monitoring_certificate": certificate, "monitoring_key": str(folder / "key.pem"), "monitoring_ca": certificate,
                     "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
-                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093", "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
+                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
+                    "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
                     "monitoring_receivers": [
                         {"name": "people", "webhook_configs": [{"url": "http://127.0.0.1:9999/", "send_resolved": True}]}
                     ],
