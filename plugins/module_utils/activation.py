@@ -237,9 +237,10 @@ def stop(instance: Instance, systemd: Systemd) -> None:
 
 def shelve(instance: Instance, name: str, systemd: Systemd) -> None:
     """Back to a proven release that did not run: it boots no more than it did, and nothing runs."""
+    text = release.unit_text(instance, name)
     remove(instance.wants)
     stop(instance, systemd)
-    write_atomic(instance.unit_file, release.unit_text(instance, name), 0o644)
+    write_atomic(instance.unit_file, text, 0o644)
     replace_link(instance.current, "releases/" + name)
     remove(instance.proof_file)
     systemd.reload()

@@ -221,6 +221,8 @@ class Walk:
         elif step["action"] == "deactivate":
             activation.deactivate(instance, self.systemd)
             told = "is as before this run: nothing runs"
+        elif step["action"] != "remove":
+            raise HostError("this version of the library knows no step %r" % step["action"])
         else:
             left = removal.remove(instance, self.systemd, purge=self.intent["purge"])
             if left:

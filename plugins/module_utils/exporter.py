@@ -8,9 +8,12 @@ certificate it speaks plain HTTP; without users it asks for no password.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import os
+import socket
 import ssl
 import sys
 import threading
@@ -27,14 +30,15 @@ from .systemd import Systemd
 
 PREFIX = "agentfactory_"
 PROBE_SECONDS, AUDIT_SECONDS = 15, 300
-REQUEST_SECONDS = 10
+REQUEST_SECONDS, MOST_REQUESTS = 10, 16
+LOOK_SECONDS = 30
 
 
 class Collector:
     """For prometheus_client's registry: the samples of a watch as metric families."""
 
-    def __init__(self, watch: Watch, version: str) -> None:
-        self._watch, self._version = watch, version
+    def __init__(self, watch: Watch, version: str, certificate: str = "") -> None:
+        self._watch, self._version, self._certificate = watch, version, certificate
 
     def collect(self) -> "Iterable[Any]":
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -48,6 +52,9 @@ class Collector:
             labels = _families()[sample.family][2]
             families[sample.family].add_metric([sample.labels[label] for label in labels], sample.value)
         families["build_info"].add_metric([self._version], 1)
+        ends = expiry(self._certificate)
+        if ends is not None:
+            families["certificate_expiry_timestamp_seconds"].add_metric([self._certificate], ends)
         return [family for family in families.values() if family.samples]
 
 
@@ -56,12 +63,23 @@ def _families() -> "dict[str, tuple[str, str, tuple[str, ...]]]":
     return dict(agents, **HOST_FAMILIES, build_info=("gauge", "The version of this exporter; always 1.", ("version",)))
 
 
-def exposition(watch: Watch, version: str) -> bytes:
+def expiry(certificate: str) -> Optional[float]:
+    """When a certificate in a file (PEM) ends, Unix time; None where there is none, or Python cannot tell."""
+    if not certificate:
+        return None
+    try:
+        decoded = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]  # the only way in the standard library
+        return float(ssl.cert_time_to_seconds(decoded["notAfter"]))
+    except (AttributeError, KeyError, OSError, ValueError):
+        return None
+
+
+def exposition(watch: Watch, version: str, certificate: str = "") -> bytes:
     """What is answered to a scrape, in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(watch, version))
+    registry.register(Collector(watch, version, certificate))
     return bytes(generate_latest(registry))
 
 
@@ -71,10 +89,13 @@ def password_hash(password: str, salt: str) -> str:
 
 
 class Gate:
-    """Basic authentication (RFC 7617). What was let in is remembered by its hash: scrypt is slow on purpose."""
+    """Basic authentication (RFC 7617). What was let in is remembered by its hash: scrypt is slow on purpose.
+
+    And takes 16 MiB: one at a time.
+    """
 
     def __init__(self, users: "dict[str, str]") -> None:
-        self._users, self._let_in = users, bytes(32)
+        self._users, self._let_in, self._one_at_a_time = users, bytes(32), threading.Lock()
 
     def admits(self, header: Optional[str]) -> bool:
         if not self._users:
@@ -86,8 +107,12 @@ class Gate:
             name, _colon, password = base64.b64decode((header or "").removeprefix("Basic ")).decode().partition(":")
         except ValueError:
             return False
-        wanted = self._users.get(name, "nobody$")
-        if not hmac.compare_digest(password_hash(password, wanted.partition("$")[0]), wanted):
+        wanted = self._users.get(name)
+        if wanted is None:
+            return False
+        with self._one_at_a_time:
+            made = password_hash(password, wanted.partition("$")[0])
+        if not hmac.compare_digest(made, wanted):
             return False
         self._let_in = digest
         return True
@@ -133,7 +158,29 @@ class Server(ThreadingHTTPServer):
     """The handshake is each connection's own thread's: who does not finish it keeps nobody waiting."""
 
     daemon_threads = True
+    request_queue_size = 64
     tls: "Optional[ssl.SSLContext]" = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._free = threading.BoundedSemaphore(MOST_REQUESTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Whoever comes when all threads are taken is sent away; and nobody keeps one for long."""
+        if self._free.acquire(timeout=1):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        deadline = threading.Timer(REQUEST_SECONDS, _cut, [request])
+        deadline.daemon = True
+        deadline.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            deadline.cancel()
+            self._free.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.tls:
@@ -145,6 +192,11 @@ class Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
         if self.tls:
             request.close()
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def every(seconds: float, work: "Callable[[], None]") -> None:
@@ -166,7 +218,8 @@ def serve(config: "dict[str, Any]", layout: Layout, version: str) -> Server:
     """The server, bound and with its threads started; the caller runs ``serve_forever``."""
     watch = Watch(layout, Systemd())
     server = Server(
-        (config["address"], config["port"]), handler(Gate(config.get("users", {})), lambda: exposition(watch, version))
+        (config["address"], config["port"]),
+        handler(Gate(config.get("users", {})), lambda: exposition(watch, version, config.get("certificate", ""))),
     )
     if config.get("certificate"):
         server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -177,8 +230,26 @@ def serve(config: "dict[str, Any]", layout: Layout, version: str) -> Server:
     return server
 
 
+def end_when_changed(files: "list[str]") -> None:
+    """systemd starts a new one then, with the configuration or the certificate that has been put there."""
+
+    def written() -> "list[float]":
+        return [os.stat(path).st_mtime for path in files]
+
+    before = written()
+
+    def look() -> None:
+        if written() != before:
+            os._exit(0)
+
+    every(LOOK_SECONDS, look)
+
+
 def main(argv: "list[str]") -> None:
-    serve(json.loads(Path(argv[1]).read_text()), Layout(), argv[2] if len(argv) > 2 else "unknown").serve_forever()
+    config = json.loads(Path(argv[1]).read_text())
+    server = serve(config, Layout(), argv[2] if len(argv) > 2 else "unknown")
+    end_when_changed([argv[1]] + [config[name] for name in ("certificate", "key") if config.get(name)])
+    server.serve_forever()
 
 
 if __name__ == "__main__":

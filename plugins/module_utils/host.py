@@ -50,7 +50,11 @@ class Host:
         with self.locked():
             lease.take(self.layout, self.request["who"], "deploy")
             credentials.load_key(self.layout.factory / "key", create=True)
-            found = staging.assess(self.layout, self.request, self.systemd)
+            try:
+                found = staging.assess(self.layout, self.request, self.systemd)
+            except HostError:
+                lease.give_back(self.layout, self.request["who"]["run"])  # nothing was touched, and nothing follows
+                raise
             lacking = self._lacking(found)
             if lacking:
                 return dict(self._staging_answer(found), need=lacking)
@@ -202,6 +206,8 @@ class Host:
     def _undo_of(self, instance: Instance) -> "tuple[str, Any]":
         switch = history.of_run(self.layout, self.request["who"]["run"]).get(instance.id)
         if switch is None or release.proven(instance) != switch.after:  # taken back already, or others were here since
+            return "", None
+        if switch.before == switch.after:  # taken back with its sibling, and runs again
             return "", None
         return activator.way_back(switch.before, switch.was_running)
 

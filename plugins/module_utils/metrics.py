@@ -8,20 +8,26 @@ about everything now and then. Probes and the search for drift take longer, so t
 `audit`). What cannot be read is no sample. Names and units: https://prometheus.io/docs/practices/naming/.
 """
 
+import contextlib
+import itertools
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from . import activator, cgroup, egress, info, release, truth
+from . import activator, cgroup, egress, health, info, release, truth
 from .files import read_json
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, number
 
 EVERYTHING_SECONDS = 30
 STALE_HEALTH_SECONDS = 90
+MOST_ENTRIES = 1000
+PROBES_AT_ONCE = 8
 STATES = ("running", "proving", "stopped", "failed", "crash-looping", "not-activated")
 AGENT = ("agent", "agent_id")
 
@@ -53,6 +59,7 @@ HOST_FAMILIES = {
     "capability": ("gauge", "Whether a kind of value can be read on this host, where there is an agent to read it of.",
                    ("capability",)),
     "activation_start_timestamp_seconds": ("gauge", "When the activation began that is under way (Unix time).", ()),
+    "certificate_expiry_timestamp_seconds": ("gauge", "When a certificate that is served on this host ends (Unix time).", ("path",)),
     "collect_timestamp_seconds": ("gauge", "When the values here were collected (Unix time).", ()),
     "collect_duration_seconds": ("gauge", "How long that took.", ()),
     "collect_errors": ("counter", "Agents that could not be looked at.", ()),
@@ -81,10 +88,16 @@ class Known:
     born: Optional[str] = None
     running: Optional[str] = None
     facts: "dict[str, Any]" = field(default_factory=dict)
-    health: Optional[bool] = None
-    probed: float = 0.0
-    drift: Optional[int] = None
     refused: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What the probes of one process (by its start) saw, and when (monotonic seconds)."""
+
+    born: Optional[str]
+    healthy: bool
+    at: float
 
 
 class Watch:
@@ -93,6 +106,8 @@ class Watch:
     def __init__(self, layout: Layout, systemd: Systemd) -> None:
         self.layout, self._systemd = layout, systemd
         self._known: dict[str, Known] = {}
+        self._probed: dict[str, Probed] = {}
+        self._drift: dict[str, int] = {}
         self._asked_everything, self._errors = float("-inf"), 0
         self._lock = threading.Lock()
 
@@ -103,10 +118,8 @@ class Watch:
         began, now = time.monotonic(), time.time()
         found: list[Sample] = []
         for instance, known in self._refresh():
-            try:
+            with self._contained():
                 found += self._of(instance, known)
-            except (OSError, ValueError, KeyError):
-                self._errors += 1
         found += self._capabilities(found)
         intent = activator.read_intent(self.layout)
         if intent and not intent["done"] and "at" in intent:
@@ -115,6 +128,15 @@ class Watch:
         found.append(Sample("collect_timestamp_seconds", now))
         found.append(Sample("collect_duration_seconds", time.monotonic() - began))
         return found
+
+    @contextlib.contextmanager
+    def _contained(self) -> "Iterator[None]":
+        """One agent that cannot be looked at does not hide the others; the journal says why."""
+        try:
+            yield
+        except Exception:
+            self._errors += 1
+            traceback.print_exc(limit=-3)
 
     def _refresh(self) -> "list[tuple[Instance, Known]]":
         """The instances there are, each with what is known of it: asked anew where its process is another one."""
@@ -125,11 +147,14 @@ class Watch:
             states = truth.states(changed, self._systemd)
             rules = egress.listing() if everything and here else None
             for instance in changed:
-                self._learn(instance, states[instance.id], rules)
+                with self._contained():
+                    self._learn(instance, states[instance.id], rules)
             if everything:
                 self._asked_everything = time.monotonic()
-            self._known = {i.id: self._known[i.id] for i in here}
-            return [(i, self._known[i.id]) for i in here]
+            for remembered in (self._known, self._probed, self._drift):
+                for gone in set(remembered) - {i.id for i in here}:
+                    del remembered[gone]
+            return [(i, self._known[i.id]) for i in here if i.id in self._known]
 
     def _has_changed(self, instance: Instance) -> bool:
         known = self._known.get(instance.id)
@@ -140,10 +165,8 @@ class Watch:
         pid = int(state.get("MainPID") or 0) if state.get("ActiveState") == "active" else 0
         running = truth.running_release(instance, pid) if pid else None
         name = running if running not in (None, truth.UNKNOWN) else release.proven(instance)
-        same = pid and pid == before.pid
         self._known[instance.id] = Known(
             state, pid, truth.start_time(pid) if pid else None, running, release.read(instance, name) if name else {},
-            before.health if same else None, before.probed if same else 0.0, before.drift,
             before.refused if rules is None else egress.refused_in(rules, instance),
         )  # fmt: skip
 
@@ -165,14 +188,15 @@ class Watch:
         staged = read_json(instance.staged) or {}
         limits = known.facts.get("resources", {})
         values: dict[str, Optional[float]] = {
-            "up": int(bool(known.running)), "wanted": int(staged.get("state") == "started"), "drift": known.drift,
+            "up": int(bool(known.running)), "wanted": int(staged.get("state") == "started"), "drift": self._drift.get(instance.id),
             "restarts": number(known.state.get("NRestarts")), "egress_refused_packets": known.refused,
             "last_progress_timestamp_seconds": newest_change(instance.state),
             "cpu_limit_cores": limits.get("cpu"), "memory_limit_bytes": limits.get("memory"), "tasks_limit": limits.get("tasks"),
         }  # fmt: skip
         if known.running:
-            fresh = time.monotonic() - known.probed < STALE_HEALTH_SECONDS
-            values["healthy"] = int(known.health) if known.health is not None and fresh else None
+            seen = self._probed.get(instance.id)
+            if seen and seen.born == known.born and time.monotonic() - seen.at < STALE_HEALTH_SECONDS:
+                values["healthy"] = int(seen.healthy)
             values["start_time_seconds"] = started_at(known.born)
             values.update(vars(cgroup.usage(known.pid)))
             values["network_receive_bytes"] = number(known.state.get("IPIngressBytes"))
@@ -189,25 +213,39 @@ class Watch:
     # -- apart from scrapes ---------------------------------------------------------------------------------------
 
     def probe(self) -> None:
-        """Try the probes of everything that runs. It takes as long as the agents take to answer."""
-        for instance, known in self._refresh():
-            if known.running and known.facts:
-                known.health = truth.probe(instance, known.facts, known.pid).healthy
-                known.probed = time.monotonic()
+        """Try the probes of everything that runs, some at once. It takes as long as the agents take to answer."""
+        with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+            list(pool.map(lambda item: self._probe(*item), self._refresh()))
+
+    def _probe(self, instance: Instance, known: Known) -> None:
+        """HTTP, TCP and readiness. A probe command is the activation's: from the exporter's sandbox it would see another host."""
+        with self._contained():
+            wanted = known.facts.get("manifest", {}).get("health", {})
+            if known.running and (wanted.get("http") or wanted.get("tcp") or wanted.get("notify")):
+                facts = dict(known.facts, manifest=dict(known.facts["manifest"], health=dict(wanted, command=None)))
+                seen = health.look(facts, pid=known.pid, run_command=None)
+                with self._lock:
+                    self._probed[instance.id] = Probed(known.born, seen.healthy, time.monotonic())
 
     def audit(self) -> None:
         """Compare everything with this host's own record of it."""
         once = truth.Once()
         for instance, known in self._refresh():
-            now = truth.look(instance, known.state, once=once)
-            known.drift = len(info.own_drift(instance, now, known=bool(known.facts)))
+            with self._contained():
+                now = truth.look(instance, known.state, attempts=0, once=once)
+                drift = len(info.own_drift(instance, now, known=bool(known.facts)))
+                with self._lock:
+                    self._drift[instance.id] = drift
 
 
 def newest_change(directory: Any) -> Optional[float]:
-    """When a directory or anything directly in it was last written (Unix time); None where it cannot be read."""
+    """When a directory or anything directly in it was last written (Unix time); None where it cannot be read.
+
+    Of very many entries only some are looked at: how many there are is the agent's choice, and it costs everybody's scrape.
+    """
     try:
         with os.scandir(directory) as entries:
-            times = [entry.stat(follow_symlinks=False).st_mtime for entry in entries]
+            times = [entry.stat(follow_symlinks=False).st_mtime for entry in itertools.islice(entries, MOST_ENTRIES)]
         return max(times + [os.stat(directory).st_mtime])
     except OSError:
         return None

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Staging: everything up to, and nothing of, activation. What runs is not touched."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from .systemd import Systemd, version
 UNTIL = {"distributed": (), "installed": ("tree",), "configured": plan.STAGING}
 DEFAULT_KEEP = 3
 LIBRARY_SECONDS = 86400
+RESERVED_SECONDS = 30 * 86400
 
 
 @dataclass
@@ -129,8 +131,12 @@ def apply(
 
 def reserved(layout: Layout) -> "dict[str, dict[str, Any]]":
     """agent -> ``{"tree", "entries"}`` of what was distributed or installed for it, and waits for its configuration."""
-    found = {path.stem: read_json(path) for path in sorted(layout.reserved.glob("*.json"))}
-    return {agent: reservation for agent, reservation in found.items() if reservation}
+    found = {}
+    for path in sorted(layout.reserved.glob("*.json")):
+        with contextlib.suppress(HostError, OSError):  # one that cannot be read reserves nothing
+            if time.time() - path.stat().st_mtime < RESERVED_SECONDS:
+                found[path.stem] = dict(read_json(path) or {})
+    return {agent: reservation for agent, reservation in found.items() if "tree" in reservation}
 
 
 def _reserve(layout: Layout, assessment: Assessment, trees: "dict[str, Any]") -> None:

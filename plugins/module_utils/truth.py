@@ -46,6 +46,9 @@ def probe(instance: Instance, facts: "dict[str, Any]", pid: int) -> health.Seen:
         user = users.find(instance)
         if user is None:
             return health.Seen(False, "command", "user %s is gone" % instance.user)
+        gone = users.missing_groups(facts["manifest"]["permissions"]["groups"])
+        if gone:
+            return health.Seen(False, "command", "the group %s is gone" % ", ".join(gone))
         spec = spec_of(instance, facts)
         argv = [unit.program(wanted["argv"][0], facts["tree"])] + unit.expand(wanted["argv"][1:], spec, instance.unit)
         # As the unit gives it, not as the process has it: that could have written there what its sandbox forbids it.
@@ -104,7 +107,10 @@ def look(
     instance: Instance, state: "dict[str, str]", *, wanted: Optional[str] = None, wanted_tree: Optional[str] = None,
     attempts: int = 1, once: "Optional[Once]" = None,
 ) -> Now:  # fmt: skip
-    """The truth about one instance. `state` is systemd's; `wanted` the release to ask about, `once` what others asked already."""
+    """The truth about one instance. `state` is systemd's; `wanted` the release to ask about, `once` what others asked already.
+
+    With no `attempts` its probes are left alone, and it counts as not healthy.
+    """
     once = once or Once()
     booted = release.proven(instance)
     staged = read_json(instance.staged) or {}
@@ -120,7 +126,7 @@ def look(
                 break
             time.sleep(0.5)
     detail = "%s: %s" % (seen.probe, seen.detail)
-    if facts and not seen.healthy:  # in the agent's own words
+    if facts and attempts and not seen.healthy:  # in the agent's own words
         detail = release.without_secrets(instance, str(running), detail)
     name, wanted_tree = wanted or booted, wanted_tree or _tree_of(instance, wanted or booted)
     known = release.everything(instance)

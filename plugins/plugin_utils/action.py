@@ -131,7 +131,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
             sent = len(payload)
             return dict(request, ask=False, **wanted), payload
 
-        ask_first = self._task.check_mode or stock.depends_on_host
+        ask_first = self._task.check_mode or not agents or stock.depends_on_host
         answer = remote.call(request, to_new_host=None if ask_first else everything)
         answer["sent"] = sent
         if "received" in answer:  # and done

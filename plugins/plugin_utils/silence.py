@@ -22,6 +22,8 @@ class SilenceError(RuntimeError):
 
 def begin(url: str, hosts: Iterable[str], environment: str, waves: int, who: str, run: str) -> str:
     """Silence the agents' alerts of these hosts for a quarter of an hour a wave. Returns the silence's id."""
+    if "@" in url:
+        raise SilenceError("agentfactory_alertmanager_url: a name and a password do not belong into a URL")
     now = datetime.now(UTC)
     names = "|".join(re.escape(host) for host in hosts)
     matchers = [("alertname", "Agent.*", True), ("host", names, True), ("environment", environment, False)]
@@ -45,8 +47,10 @@ def lift(url: str, silence: str) -> None:
 
 
 def _ask(method: str, url: str, document: dict[str, Any] | None = None) -> Any:
-    import requests  # only where there is an Alertmanager
-
+    try:
+        import requests  # only where there is an Alertmanager
+    except ImportError:
+        raise SilenceError("the Python package requests is not installed here") from None
     try:
         answer = requests.request(method, url, json=document, timeout=TIMEOUT, allow_redirects=False)
         if answer.status_code != 200:

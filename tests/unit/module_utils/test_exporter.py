@@ -5,10 +5,12 @@
 
 import base64
 import http.client
+import os
 import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -99,7 +101,11 @@ def test_nonsense_is_not_let_in(header):
 
 def test_tls(serve, certificate):
     port = serve(**certificate)
-    assert ask(port, tls=certificate)[0] == 200
+    status, text = ask(port, tls=certificate)
+    assert status == 200
+    (ends,) = families(text)["agentfactory_certificate_expiry_timestamp_seconds"].samples
+    assert ends.labels == {"path": certificate["certificate"]}
+    assert 0 < ends.value - time.time() <= 86400
     with pytest.raises((http.client.HTTPException, OSError)):
         ask(port)
 
@@ -108,6 +114,29 @@ def test_who_opens_a_connection_and_says_nothing_keeps_nobody_waiting(serve, cer
     port = serve(**certificate)
     with socket.create_connection(("127.0.0.1", port)):
         assert ask(port, tls=certificate)[0] == 200
+
+
+def test_many_who_say_nothing_are_sent_away_in_the_end(serve, monkeypatch):
+    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(exporter, "MOST_REQUESTS", 2)
+    port = serve()
+    silent = [socket.create_connection(("127.0.0.1", port)) for _number in range(6)]
+    assert ask(port)[0] == 200
+    for connection in silent:
+        connection.close()
+
+
+def test_a_new_configuration_ends_it(tmp_path, monkeypatch):
+    looks, ended = [], []
+    monkeypatch.setattr(exporter, "every", lambda _seconds, look: looks.append(look))
+    monkeypatch.setattr(exporter.os, "_exit", ended.append)
+    (tmp_path / "config.json").write_text("{}")
+    exporter.end_when_changed([str(tmp_path / "config.json")])
+    looks[0]()
+    assert ended == []
+    os.utime(tmp_path / "config.json", (1, 1))
+    looks[0]()
+    assert ended == [0]
 
 
 def test_a_collection_that_fails_is_an_error_and_the_next_is_asked_again(serve, monkeypatch):

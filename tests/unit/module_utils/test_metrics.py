@@ -22,11 +22,11 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
 
 USED = cgroup.Usage(2.5, 10, 4, 4096, 1, 3)
 RULES = """table inet agentfactory {
-	chain %s {
-		ip daddr { 192.0.2.0/24, 198.51.100.7 } accept
-		meta l4proto tcp counter packets 5 bytes 300 reject with tcp reset
-		counter packets 2 bytes 90 reject with icmpx admin-prohibited
-	}
+\tchain %s {
+\t\tip daddr { 192.0.2.0/24, 198.51.100.7 } accept
+\t\tmeta l4proto tcp counter packets 5 bytes 300 reject with tcp reset
+\t\tcounter packets 2 bytes 90 reject with icmpx admin-prohibited
+\t}
 }
 """
 
@@ -159,6 +159,18 @@ def test_health_is_what_was_last_seen_of_this_process(
     assert "agent_healthy" not in values(watch.samples())
 
 
+def test_a_probe_command_is_not_run_from_here(instance, spec, lay, process, active, manager, watch, monkeypatch):
+    monkeypatch.setattr(health, "command", lambda *_args, **_more: pytest.fail("it was run"))
+    name = lay(instance, spec(health={"tcp": None, "command": {"argv": ["probe"], "timeout": 2}}))
+    manager.units[instance.unit] = active(process(AGENT_RELEASE=name))
+    watch.probe()
+    watch.audit()
+    found = values(watch.samples())
+    assert found["agent_up"] == 1
+    assert "agent_healthy" not in found
+    assert found["collect_errors"] == 0
+
+
 def test_old_health_is_not_told(watch, running, monkeypatch):
     monkeypatch.setattr(health, "look", lambda *_args, **_more: health.Seen(True, "http", ""))
     watch.probe()
@@ -185,6 +197,23 @@ def test_one_agent_that_cannot_be_read_does_not_hide_the_others(watch, running, 
     (broken / "staged.json").mkdir()
     found = watch.samples()
     assert values(found)["collect_errors"] == 1
+    assert {s.labels["agent"] for s in found if s.family == "agent_up"} == {"robot-arm"}
+
+
+def test_what_breaks_a_look_is_counted_and_keeps_nobody_else_from_being_looked_at(watch, running, layout, monkeypatch):
+    (layout.agents / "broken" / "0" / "releases").mkdir(parents=True)
+    monkeypatch.setattr(health, "look", lambda *_args, **_more: 1 / 0)
+    learn = metrics.Watch._learn
+
+    def learn_but_one(self, instance, *rest):
+        if instance.agent == "broken":
+            raise OSError("damaged")
+        learn(self, instance, *rest)
+
+    monkeypatch.setattr(metrics.Watch, "_learn", learn_but_one)
+    watch.probe()
+    found = watch.samples()
+    assert values(found)["collect_errors"] >= 2
     assert {s.labels["agent"] for s in found if s.family == "agent_up"} == {"robot-arm"}
 
 

@@ -34,9 +34,9 @@ def shapes(rng: random.Random) -> dict[str, Callable[[int], float]]:
     def noise(width: float) -> float:
         return max(0.0, rng.gauss(1, width))
 
-    opens = [480 + rng.randint(-10, 10) for _ in range(5)]
-    closes = [1020 + rng.randint(-10, 10) for _ in range(5)]
-    batches = [120 + rng.randint(-20, 20) for _ in range(5)]
+    opens = [480 + rng.randint(-10, 10) for _day in range(5)]
+    closes = [1020 + rng.randint(-10, 10) for _day in range(5)]
+    batches = [120 + rng.randint(-20, 20) for _day in range(5)]
     state = {"wander": 0.0, "level": 1.0, "left": 0.0}
 
     def office(minute: int) -> float:

@@ -120,7 +120,7 @@ def test_every_case_of_silence_is_tested(name):
     rules = [rule for rule in ALERTS if rule["alert"] == name]
     wanted = set()
     if name != ALWAYS:
-        wanted |= {"just below"} | {f"missing series {metric(line)}" for line, _ in series(fires)}
+        wanted |= {"just below"} | {f"missing series {metric(line)}" for line, _values in series(fires)}
     if any("for" in rule for rule in rules):
         wanted.add("during for")
     if any("host_maintenance" in rule["expr"] or "host_quiet" in rule["expr"] for rule in rules):
@@ -148,7 +148,7 @@ def test_cases_differ_from_the_one_that_fires_only_as_they_say(name):
             assert 'alertstate="pending"' in pending["expr"]
             assert pending["exp_samples"] == [{"value": 1}]
         elif case == "in maintenance":
-            assert {metric(line) for line, _ in set(inputs) - set(fires)} == {"agentfactory_maintenance"}
+            assert {metric(line) for line, _values in set(inputs) - set(fires)} == {"agentfactory_maintenance"}
             assert set(fires) <= set(inputs)
         elif case == "during an activation":
             (added,) = set(inputs) - set(fires)
