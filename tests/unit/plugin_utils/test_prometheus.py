@@ -24,7 +24,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answe
 )
 
 NOW = "1790000060"
-NO_CERTIFICATE = {"client_cert": None, "client_key": None}
+NO_CERTIFICATE, PLAIN = {"client_cert": None, "client_key": None}, {"url": "http"}
 NONE = dict.fromkeys(
     ("ca_path", "client_cert", "client_key", "username", "password", "password_file", "token", "token_file")
 )
@@ -150,11 +150,11 @@ def test_files_hold_password_and_the_key_beside_its_certificate(secured: Any, tm
         ({"username": None, "password": None}, "status 401: it does not know who asks (no credentials were given)"),
         ({"ca_path": None}, "TLS: "),
         ({"ca_path": "server.key"}, "TLS: "),
-        (NO_CERTIFICATE, ""),
+        (NO_CERTIFICATE, "TLS: "),
         ({"client_cert": "server.pem"}, "TLS: KEY_VALUES_MISMATCH"),
         ({"ca_path": "missing.pem"}, "ca_path: "),
         (
-            {"url": "http"},
+            PLAIN,
             "status 400, and this is no answer of the API (it is not JSON): 'Client sent an HTTP request",
         ),
     ],
@@ -169,10 +169,11 @@ def test_whom_it_does_not_let_in(secured: Any, change: dict, words: str) -> None
     sleeps: list[float] = []
     with pytest.raises(PrometheusError) as error:
         ask(query="1", sleeps=sleeps, **options)
-    assert words in str(error.value)
     assert "secret" not in str(error.value)
-    # In TLS 1.3 a server refuses after the handshake. Where the connection is cut before that is read, it is tried again.
-    assert sleeps == [] or change == NO_CERTIFICATE
+    if change in (NO_CERTIFICATE, PLAIN) and sleeps:
+        return  # these two the server refuses and cuts off: where that comes first, its words are lost, and it is tried again
+    assert words in str(error.value)
+    assert sleeps == []
 
 
 # -- what a real one will not do ----------------------------------------------------------------------------------------
