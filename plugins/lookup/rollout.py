@@ -53,9 +53,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ansible import constants, context
+from ansible import context
 from ansible.errors import AnsibleError
-from ansible.plugins.loader import become_loader, connection_loader, shell_loader
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
@@ -122,11 +121,6 @@ def _read_ahead(variables: dict[str, Any]) -> None:
     from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, remote
 
     remote.library_packed()
-    # How hosts are usually reached: 20 ms of each fork, most of it to read the plugins' documentation.
-    connection = context.CLIARGS.get("connection") or constants.DEFAULT_TRANSPORT
-    become = context.CLIARGS.get("become_method") or constants.DEFAULT_BECOME_METHOD
-    for loader, name in ((connection_loader, connection), (become_loader, become), (shell_loader, "sh")):
-        loader.get(name, class_only=True)
     fleet, chosen = _declared(variables) or {}, _chosen(variables)
     for name, version in fleet.get("agentfactory_versions", {}).items():
         if version and (chosen is None or name in chosen):
