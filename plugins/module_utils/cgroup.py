@@ -30,7 +30,7 @@ class Usage:
 def usage(pid: int) -> Usage:
     """What the unit of the process `pid` uses now, or has used since it started."""
     groups = Groups(pid)
-    throttling = groups.fields("", "cpu.stat") if groups.own("") else {}
+    throttling = groups.fields("", "cpu.stat")
     if "nr_periods" not in throttling:
         throttling = groups.fields("cpu", "cpu.stat")
     kills = groups.fields("", "memory.events") or groups.fields("memory", "memory.oom_control")

@@ -32,6 +32,12 @@ PREFIX = "agentfactory_"
 PROBE_SECONDS, AUDIT_SECONDS = 15, 300
 REQUEST_SECONDS, MOST_REQUESTS = 10, 16
 LOOK_SECONDS = 30
+# name: (kind, help, labels) of all that is given
+FAMILIES: "dict[str, tuple[str, str, tuple[str, ...]]]" = {
+    **{"agent_" + name: (kind, text, AGENT + more) for name, (kind, text, more) in AGENT_FAMILIES.items()},
+    **HOST_FAMILIES,
+    "build_info": ("gauge", "The version of this exporter; always 1.", ("version",)),
+}
 
 
 class Collector:
@@ -46,21 +52,16 @@ class Collector:
         kinds = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
         families = {
             name: kinds[kind](PREFIX + name, text, labels=labels)
-            for name, (kind, text, labels) in _families().items()
+            for name, (kind, text, labels) in FAMILIES.items()
         }  # fmt: skip
         for sample in self._watch.samples():
-            labels = _families()[sample.family][2]
+            labels = FAMILIES[sample.family][2]
             families[sample.family].add_metric([sample.labels[label] for label in labels], sample.value)
         families["build_info"].add_metric([self._version], 1)
         ends = expiry(self._certificate)
         if ends is not None:
             families["certificate_expiry_timestamp_seconds"].add_metric([self._certificate], ends)
         return [family for family in families.values() if family.samples]
-
-
-def _families() -> "dict[str, tuple[str, str, tuple[str, ...]]]":
-    agents = {"agent_" + name: (kind, text, AGENT + more) for name, (kind, text, more) in AGENT_FAMILIES.items()}
-    return dict(agents, **HOST_FAMILIES, build_info=("gauge", "The version of this exporter; always 1.", ("version",)))
 
 
 def expiry(certificate: str) -> Optional[float]:

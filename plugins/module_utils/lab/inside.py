@@ -25,7 +25,7 @@ UNFINISHED = ("", "offline", "unknown", "initializing", "starting")
 SANDBOX = """
 touch /usr/lab-probe 2>/dev/null && echo ProtectSystem
 test -e /tmp/lab-probe && echo PrivateTmp
-test -e /root/lab-probe && echo ProtectHome
+test -e /home/lab-probe && echo ProtectHome
 mount -t tmpfs none /mnt 2>/dev/null && echo CapabilityBoundingSet
 test "$(cat "$CREDENTIALS_DIRECTORY/plain" 2>/dev/null)" = "not empty" || echo LoadCredential
 """
@@ -122,7 +122,7 @@ def probe_units() -> dict[str, tuple[list[str], list[str]]]:
 def not_enforced() -> list[str]:
     """What a unit of this host asks for in vain; all probes run at once, in units of their own."""
     write("/tmp/lab-probe", "")  # noqa: S108
-    write("/root/lab-probe", "")
+    write("/home/lab-probe", "")
     write("/run/lab-probe-plain", CONTENT)
     started = {}
     for name, (properties, argv) in probe_units().items():
@@ -140,7 +140,7 @@ def not_enforced() -> list[str]:
     rules = "table inet lab_probe { chain probe { type filter hook output priority 0; meta skuid 1 counter reject; }; }"
     if run("nft", "-f", "-", text=rules).returncode != 0 or run("nft", "delete table inet lab_probe").returncode != 0:
         missing.append("nftables")
-    for path in ("/tmp/lab-probe", "/root/lab-probe", "/run/lab-probe-plain", "/run/lab-probe-sealed"):  # noqa: S108
+    for path in ("/tmp/lab-probe", "/home/lab-probe", "/run/lab-probe-plain", "/run/lab-probe-sealed"):  # noqa: S108
         if os.path.exists(path):
             os.unlink(path)
     return missing
