@@ -81,7 +81,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
 
-GROUP = "agentfactory"
+GROUP = _fleet.GROUP
 _FILES = ("fleet.yml", "fleet.yaml")
 
 

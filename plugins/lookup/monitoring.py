@@ -47,8 +47,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, monitoring, run
-
-GROUP = "agentfactory"
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import GROUP
 
 
 class LookupModule(LookupBase):

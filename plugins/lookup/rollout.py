@@ -69,7 +69,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import (
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
 
-GROUP = "agentfactory"
+GROUP = _fleet.GROUP
 
 
 class LookupModule(LookupBase):

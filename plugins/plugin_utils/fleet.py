@@ -16,7 +16,7 @@ from .fleet_config import config_problems
 from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan
 from .fleet_ports import Claim, clashes, ports_of
 
-__all__ = ["Declaration", "Fleet", "FleetError", "Select", "group_of", "load"]
+__all__ = ["GROUP", "Declaration", "Fleet", "FleetError", "Select", "group_of", "load"]
 
 Manifest = dict[str, Any]
 Select = Callable[[str | list[str]], list[str]]
@@ -78,6 +78,10 @@ class Fleet:
 
 in_this_process: dict[str, Any] | None = None
 """`Fleet.variables()` of the fleet that the inventory plugin read in this process."""
+
+
+GROUP = "agentfactory"
+"""The inventory group of all hosts that a fleet manages."""
 
 
 def group_of(agent: str) -> str:
