@@ -50,6 +50,8 @@ PLAYS = "".join(
     )
 )
 ACTION = """
+import time
+
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -68,6 +70,10 @@ class ActionModule(ActionBase):
             record.update(status="pending" if status == "ok" else status, agents=list(rollouts), rollouts=rollouts)
             record["removals"] = task_vars.get("removals", {}).get(host, [])
         if phase == "activate":
+            deadline = time.monotonic() + 60
+            while task_vars.get("after", {}).get(host, host) not in {host, *ledger.last("activate")}:
+                assert time.monotonic() < deadline, "the host before this one was not activated"
+                time.sleep(0.01)
             if ledger.stopped(host):
                 status = "skipped"
             elif line := ledger.announce_wave(host):
@@ -153,7 +159,7 @@ def _play(project: Path, *arguments: str) -> tuple[int, str]:
             ["Undone", "Wave 2 of 3: h2"],
         ),
         (
-            ["-e", '{"activate": {"h3": "failed"}}'],
+            ["-e", '{"activate": {"h3": "failed"}, "after": {"h3": "h2"}}'],
             2,
             ["Wave 2 of 3: ok: h2; FAILED: h3", "Undone (rollback: fleet): h1 h2"],
             ["Wave 3 of 3: h4"],
@@ -163,6 +169,12 @@ def _play(project: Path, *arguments: str) -> tuple[int, str]:
             2,
             ["UNREACHABLE: h2 h3", "Undone (rollback: fleet): h1"],
             ["Wave 3 of 3: h4"],
+        ),
+        (
+            ["-e", '{"activate": {"h3": "failed"}, "after": {"h2": "h3"}}'],
+            2,
+            ["Wave 2 of 3: FAILED: h3; not activated: h2", "Undone (rollback: fleet): h1"],
+            ["Undone (rollback: fleet): h1 h2"],
         ),
         (["-e", '{"stage": {"h3": "cut"}}'], 4, ["Stopped: 1 host failed while staging", "Failed: h3"], ["Wave 1 of"]),
         (
