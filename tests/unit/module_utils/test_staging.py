@@ -19,13 +19,13 @@ from ansible_collections.agentfactory.core.plugins.module_utils.files import rea
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
 
 FILES = {"bin/arm": ("x", b"#!/bin/sh\n"), "share/data": b"data", "share/copy": ("x", b"data"), "l": "->share/data"}
-# What a host has and a test has not: systemd, and the right to make users. Neither is what is killed here.
+# What a host has and a test has not: systemd, nftables, and the right to make users. None is what is killed here.
 CODE = """
 import json, os, pwd, sys
 from pathlib import Path
 library, root, fault = sys.argv[1:]
 sys.path.insert(0, library)
-from agentfactory_host import credentials, files, host, staging, systemd, users
+from agentfactory_host import credentials, egress, files, host, staging, systemd, users
 from agentfactory_host.layout import Layout
 files.FAULT = Path(fault)
 me = pwd.getpwuid(os.getuid())
@@ -35,6 +35,7 @@ def ensure(instance):
     return me
 users.ensure = ensure
 staging.version = lambda: 257
+egress.program = lambda: "/usr/sbin/nft"
 credentials.delivery = lambda _systemd: credentials.LOADED
 gone = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "MainPID": "0"}
 systemd.Systemd.show = lambda self, units: {unit: gone for unit in list(units)}
