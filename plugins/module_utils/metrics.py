@@ -90,12 +90,17 @@ class Known:
     facts: "dict[str, Any]" = field(default_factory=dict)
     refused: Optional[int] = None
 
+    @property
+    def process(self) -> "tuple[int, Optional[str]]":
+        """Pid and start: of two processes that start in one clock tick only the pid tells which is which."""
+        return self.pid, self.born
+
 
 @dataclass(frozen=True)
 class Probed:
-    """What the probes of one process (by its start) saw, and when (monotonic seconds)."""
+    """What the probes of one process saw, and when (monotonic seconds)."""
 
-    born: Optional[str]
+    process: "tuple[int, Optional[str]]"
     healthy: bool
     at: float
 
@@ -195,7 +200,7 @@ class Watch:
         }  # fmt: skip
         if known.running:
             seen = self._probed.get(instance.id)
-            if seen and seen.born == known.born and time.monotonic() - seen.at < STALE_HEALTH_SECONDS:
+            if seen and seen.process == known.process and time.monotonic() - seen.at < STALE_HEALTH_SECONDS:
                 values["healthy"] = int(seen.healthy)
             values["start_time_seconds"] = started_at(known.born)
             values.update(vars(cgroup.usage(known.pid)))
@@ -225,7 +230,7 @@ class Watch:
                 facts = dict(known.facts, manifest=dict(known.facts["manifest"], health=dict(wanted, command=None)))
                 seen = health.look(facts, pid=known.pid, run_command=None)
                 with self._lock:
-                    self._probed[instance.id] = Probed(known.born, seen.healthy, time.monotonic())
+                    self._probed[instance.id] = Probed(known.process, seen.healthy, time.monotonic())
 
     def audit(self) -> None:
         """Compare everything with this host's own record of it."""
