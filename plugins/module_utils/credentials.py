@@ -24,6 +24,7 @@ from .systemd import run
 ENCRYPTED, LOADED, BOUND = "encrypted", "loaded", "bound"
 ENCRYPTING_SYSTEMD = 250
 CONFIG = "config.json"
+STRUCK, CUT = "********", "[...]"
 
 
 def delivery(systemd: int) -> str:
@@ -87,8 +88,20 @@ def reveal(directory: Path, how: str) -> "list[str]":
 
 
 def redact(text: str, secrets: "list[str]") -> str:
-    """`text` with every secret, and every line of a secret of several lines, struck out."""
+    """`text` with every secret, and every line of a secret of several lines, struck out; also what `CUT` left of one."""
     pieces = {line.strip() for secret in secrets for line in [secret] + secret.splitlines()}
     for piece in sorted(filter(None, pieces), key=len, reverse=True):
-        text = text.replace(piece, "********")
+        text = text.replace(piece, STRUCK)
+        for size in range(len(piece) - 1, 1, -1) if CUT in text else ():
+            text = text.replace(piece[:size] + CUT, STRUCK + CUT).replace(CUT + piece[-size:], CUT + STRUCK)
     return text
+
+
+def head(text: str, size: int) -> str:
+    """The beginning of what somebody else said; that it was cut is seen, by `redact` too."""
+    return text if len(text) <= size else text[:size] + CUT
+
+
+def tail(text: str, size: int) -> str:
+    """The end of what somebody else said."""
+    return text if len(text) <= size else CUT + text[-size:]

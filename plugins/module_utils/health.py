@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from . import credentials
+
 BODY = 2048
 Pid = Union[int, str]
 
@@ -111,11 +113,20 @@ def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "s
         return Seen(False, name, "no answer: %s" % (error.strerror or error))
     match = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
     if not match:
-        return Seen(False, name, "the answer is not HTTP: %r" % answer[:80])
-    body = answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
+        return Seen(False, name, "the answer is not HTTP: %s" % _printable(credentials.head(_text(answer), 80)))
+    body = _text(answer).partition("\r\n\r\n")[2].strip()
     if int(match[1]) == status:
         return Seen(True, name, "status %d" % status)
-    return Seen(False, name, "status %s (wanted %d) %s" % (match[1].decode(), status, body[:300]))
+    return Seen(False, name, "status %s (wanted %d) %s" % (match[1].decode(), status, credentials.head(body, 300)))
+
+
+def _text(answer: bytes) -> str:
+    """An answer, of which no more than `BODY` bytes or so were read."""
+    return answer.decode(errors="replace") + (credentials.CUT if len(answer) >= BODY else "")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def command(
@@ -141,7 +152,7 @@ def command(
         return Seen(False, name, error.strerror or str(error))
     if done.returncode == 0:
         return Seen(True, name, "exit status 0")
-    output = done.stdout.decode(errors="replace").strip()[-300:]
+    output = credentials.tail(done.stdout.decode(errors="replace").strip(), 300)
     return Seen(False, name, "exit status %d %s" % (done.returncode, output))
 
 

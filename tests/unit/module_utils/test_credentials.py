@@ -142,6 +142,11 @@ PEM = "-----BEGIN KEY-----\nMIIabc\n  indented\n\nxyz==\n-----END KEY-----\n"
         ("key MIIabc and xyz== and indented", [PEM], "key ******** and ******** and ********"),
         ("whole: " + PEM, [PEM], "whole: ********"),
         ("a (b) [c] .*", [".*", "(b)"], "a ******** [c] ********"),
+        (credentials.head("got hunter2", 8), ["hunter2"], "got ********[...]"),
+        (credentials.head("got hunter2", 10) + " (not healthy)", ["hunter2"], "got ********[...] (not healthy)"),
+        (credentials.tail("got hunter2 here", 8), ["hunter2"], "[...]******** here"),
+        (credentials.tail("got hunter2 here", 4), ["hunter2"], "[...]here"),
+        (credentials.head("got hunter2", 11), ["hunter2"], "got ********"),
     ],
 )
 def test_secrets_are_struck_out(text, secrets, expected):
@@ -154,3 +159,11 @@ def test_no_line_of_any_secret_is_left(secrets, text):
     for secret in secrets:
         for line in [secret, *secret.splitlines()]:
             assert not line.strip() or line.strip() not in shown
+
+
+@given(
+    st.text("abc", min_size=4, max_size=8), st.integers(0, 30), st.sampled_from([credentials.head, credentials.tail])
+)
+def test_no_three_characters_of_a_secret_that_was_cut_are_left(secret, size, cut):
+    shown = credentials.redact(cut("-" * 9 + secret + "-" * 9, size), [secret])
+    assert not any(secret[i : i + 3] in shown for i in range(len(secret) - 2))
