@@ -148,7 +148,7 @@ class Activation:
         unit = self.instance.unit
         state = self.systemd.show([unit])[unit] if self.step["phase"] != "planned" else {}
         lines = journal(unit, self.proof.invocation or state["InvocationID"]) if state else []
-        secrets = credentials.reveal(self.instance.releases / self.name / "credentials", self.facts.get("delivery", ""))
+        secrets = release.secrets(self.instance, self.name).values()
         return {
             "check": failure.check,
             "spoiled": isinstance(failure, Spoiled),

@@ -14,8 +14,9 @@ import hashlib
 import hmac
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .errors import HostError
 from .files import canonical, write_atomic
@@ -72,24 +73,23 @@ def store(directory: Path, secrets: "dict[str, str]", how: str, group: int) -> N
             os.chmod(path, 0o750 if path == directory else 0o440)
 
 
-def reveal(directory: Path, how: str) -> "list[str]":
-    """The plain secrets of a release, only to strike them out of evidence. What cannot be read is left out."""
-    values = []
+def reveal(directory: Path, how: str) -> "dict[str, Optional[str]]":
+    """name -> plain secret of a release, only to strike them out of evidence. None: it cannot be read."""
+    found: dict[str, Optional[str]] = {}
     for path in sorted(directory.iterdir()) if directory.is_dir() else []:
         if path.name == CONFIG:
             continue
         try:
             command = ["systemd-creds", "decrypt", "--name=" + path.name, str(path), "-"]
-            text = run(command) if how == ENCRYPTED else path.read_text()
+            found[path.name] = run(command) if how == ENCRYPTED else path.read_text()
         except (HostError, OSError, UnicodeDecodeError):
-            continue
-        values.append(text)
-    return values
+            found[path.name] = None
+    return found
 
 
-def redact(text: str, secrets: "list[str]") -> str:
+def redact(text: str, secrets: "Iterable[Optional[str]]") -> str:
     """`text` with every secret, and every line of a secret of several lines, struck out; also what `CUT` left of one."""
-    pieces = {line.strip() for secret in secrets for line in [secret] + secret.splitlines()}
+    pieces = {line.strip() for secret in secrets if secret for line in [secret] + secret.splitlines()}
     for piece in sorted(filter(None, pieces), key=len, reverse=True):
         text = text.replace(piece, STRUCK)
         for size in range(len(piece) - 1, 1, -1) if CUT in text else ():

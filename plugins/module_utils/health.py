@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -35,6 +35,7 @@ class Listener:
     address: str
     port: int
     uid: int
+    inode: int = field(default=0, compare=False)
 
 
 def parse_listeners(text: str) -> "list[Listener]":
@@ -44,7 +45,8 @@ def parse_listeners(text: str) -> "list[Listener]":
         fields = line.split()
         if len(fields) > 7 and fields[3] == "0A":
             address, port = fields[1].rsplit(":", 1)
-            found.append(Listener(_address(address), int(port, 16), int(fields[7])))
+            inode = int(fields[9]) if len(fields) > 9 else 0
+            found.append(Listener(_address(address), int(port, 16), int(fields[7]), inode))
     return found
 
 

@@ -4,8 +4,8 @@
 """The host's side of every call: one request in, one JSON answer out.
 
 Operations: ``stage`` and ``select`` lay the next release beside the running one, ``activate`` switches and ``follow`` waits for
-it, ``info`` tells the truth. A request that only asks, a check or one that finds everything as declared takes no lock and
-writes nothing.
+it, ``info`` tells the truth and ``diagnose`` what explains it. A request that only asks, a check or one that finds everything as
+declared takes no lock and writes nothing.
 """
 
 import errno
@@ -16,7 +16,21 @@ import time
 import traceback
 from typing import Any, BinaryIO, Callable
 
-from . import activator, credentials, desired, history, info, lease, release, removal, staging, store, tree, truth
+from . import (
+    activator,
+    credentials,
+    desired,
+    diagnosis,
+    history,
+    info,
+    lease,
+    release,
+    removal,
+    staging,
+    store,
+    tree,
+    truth,
+)
 from .errors import Busy, HostError
 from .files import lock, read_json
 from .layout import Instance, Layout, instances
@@ -240,6 +254,9 @@ class Host:
     def info(self) -> "dict[str, Any]":
         return info.gather(self.layout, self.request)
 
+    def diagnose(self) -> "dict[str, Any]":
+        return diagnosis.gather(self.layout, self.request)
+
     def _not_during_activation(self) -> None:
         if self.check:
             return
@@ -269,6 +286,7 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
     host = Host(layout, library, request, stream)
     operations: dict[str, Callable[[], dict[str, Any]]] = {
         "stage": host.stage, "select": host.select, "activate": host.activate, "follow": host.follow, "info": host.info,
+        "diagnose": host.diagnose,
     }  # fmt: skip
     try:
         answer: dict[str, Any] = {"ok": operations[request["op"]]()}

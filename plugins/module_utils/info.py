@@ -39,7 +39,7 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
         states = truth.states(here, Systemd())
         once = truth.Once()
         found = [describe(i, states[i.id], request, once) for i in here]
-        result["instances"] = found + _absent(request, {i.id for i in here})
+        result["instances"] = found + absent(request, {i.id for i in here})
         result["lease"] = lease.current(layout)
     return result
 
@@ -129,7 +129,7 @@ def _drift(instance: Instance, now: Now, found: "dict[str, Any]", declared: "Opt
     return drift
 
 
-def _absent(request: "dict[str, Any]", present: "set[str]") -> "list[dict[str, Any]]":
+def absent(request: "dict[str, Any]", present: "set[str]") -> "list[dict[str, Any]]":
     """Declared instances that this host does not have at all."""
     only, rows = request.get("only"), []
     for agent_id, want in sorted((request.get("declared") or {}).items()):

@@ -153,10 +153,16 @@ def everything(instance: Instance) -> "dict[str, Release]":
     return {r.name: r for r in sorted(found, key=lambda r: (r.order, r.name))}
 
 
+def secrets(instance: Instance, name: str) -> "dict[str, Optional[str]]":
+    """name -> plain secret of a release, to strike it out of what its agent said. None: it is gone or cannot be read."""
+    facts = read(instance, name)
+    found = credentials.reveal(instance.releases / name / "credentials", facts.get("delivery", ""))
+    return {**dict.fromkeys(facts.get("secrets", {})), **found}
+
+
 def without_secrets(instance: Instance, name: str, text: str) -> str:
     """What an agent said, with the secrets of its release struck out."""
-    directory = instance.releases / name / "credentials"
-    return credentials.redact(text, credentials.reveal(directory, read(instance, name).get("delivery", "")))
+    return credentials.redact(text, secrets(instance, name).values())
 
 
 def judge(

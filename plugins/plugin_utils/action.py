@@ -175,3 +175,31 @@ def in_short(changes: list[dict[str, str]]) -> list[str]:
 def as_lines(changes: list[dict[str, str]]) -> list[str]:
     """The host's changes for people."""
     return [f"{item['subject']}: {item['kind']} ({item['reason']})" for item in changes]
+
+
+class AskingAction(AgentAction):
+    """Base of the actions that only ask: also a host of no fleet is asked, and nothing is left behind on any."""
+
+    def environment(self) -> str:
+        return str(self._templar.template(self.variables.get("agentfactory_environment", "")))
+
+    def ask(self, operation: str, **more: Any) -> dict[str, Any]:
+        """One operation of the host's library, in the way of a check."""
+        return self.remote().call(dict(self.request(operation, **more), check=True))
+
+    def declared(self) -> dict[str, Any] | None:
+        """agent id -> what is declared of it; None where this host is in no fleet."""
+        if "agentfactory_agents" not in self.variables:
+            return None
+        found = {}
+        for item in self.declarations():
+            try:
+                images = declare.packaged(self.artifacts(), item["name"], str(item["version"])).images
+            except declare.DeclarationError:
+                images = []
+            contents = sorted({image.content for image in images})
+            for name in item["instances"] if item["state"] != "absent" else []:
+                found[f"{item['name']}@{name}"] = {
+                    "version": str(item["version"]), "state": str(item["state"]), "contents": contents,
+                }  # fmt: skip
+        return found

@@ -35,6 +35,15 @@ AGENT_INFO: dict[str, Any] = {
     "only": ONLY,
     "verify": {"type": "bool", "default": False},
 }
+AGENT_DIAGNOSIS: dict[str, Any] = {
+    "only": ONLY,
+    "lines": {"type": "int", "default": 20},
+}
+DIAGNOSIS_REPORT: dict[str, Any] = {
+    "results": {"type": "dict", "required": True},
+    "format": {"type": "str", "choices": ["text", "json"], "default": "text"},
+    "bundle": {"type": "path"},
+}
 FLEET_REPORT: dict[str, Any] = {
     "results": {"type": "dict", "required": True},
     "format": {"type": "str", "choices": ["table", "json"], "default": "table"},

@@ -65,7 +65,7 @@ def test_loaded_credentials_are_roots_alone(tmp_path):
     credentials.store(place, SECRETS, credentials.LOADED, os.getgid())
     assert modes(place) == {"credentials": "0o700", "token": "0o600", "pem": "0o600", "umlaut": "0o600"}
     assert {p.name: p.read_text() for p in place.iterdir()} == SECRETS
-    assert credentials.reveal(place, credentials.LOADED) == [SECRETS[name] for name in sorted(SECRETS)]
+    assert credentials.reveal(place, credentials.LOADED) == SECRETS
 
 
 def test_bound_credentials_can_be_read_by_the_instances_group(tmp_path, monkeypatch):
@@ -101,7 +101,7 @@ def test_encrypted_credentials_reach_systemd_by_a_pipe(tmp_path, monkeypatch):
     assert (place / "token").read_text() == "ivoufs2"
     called = (programs / "called").read_text()
     assert called == "encrypt --name=token - %s\n" % (place / "token")
-    assert credentials.reveal(place, credentials.ENCRYPTED) == ["hunter2"]
+    assert credentials.reveal(place, credentials.ENCRYPTED) == {"token": "hunter2"}
 
 
 @pytest.mark.parametrize("program", [None, "#!/bin/sh\necho no key >&2; exit 1\n"])
@@ -115,12 +115,12 @@ def test_that_encryption_fails_is_told_without_the_secret(tmp_path, monkeypatch,
     assert "hunter2" not in str(caught.value)
 
 
-def test_what_cannot_be_read_is_left_out_of_what_is_struck_out(tmp_path):
+def test_what_cannot_be_read_is_said(tmp_path):
     place = tmp_path / "credentials"
-    assert credentials.reveal(place, credentials.LOADED) == []
+    assert credentials.reveal(place, credentials.LOADED) == {}
     credentials.store(place, {"token": "hunter2", credentials.CONFIG: "{}"}, credentials.LOADED, 0)
     (place / "binary").write_bytes(b"\xff\xfe")
-    assert credentials.reveal(place, credentials.LOADED) == ["hunter2"]
+    assert credentials.reveal(place, credentials.LOADED) == {"binary": None, "token": "hunter2"}
 
 
 # -- evidence ---------------------------------------------------------------------------------------------------------
