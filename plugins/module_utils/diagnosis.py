@@ -29,11 +29,10 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
     here = [i for i in instances(layout) if only is None or i.agent in only]
     with contextlib.suppress(HostError):
         run(["journalctl", "--sync"], check=False, timeout=20)  # else the last words may still be on their way
-    changes, listening = history.read(layout, last=100), health.listeners()
-    kills, once = journal.kernel_kills() if here else [], truth.Once()
+    changes, kills, once = history.read(layout, last=100), journal.kernel_kills() if here else [], truth.Once()
     rows = []
     for instance in here:
-        state, row = _settled(instance, request, once)
+        state, row, listening = _settled(instance, request, once)
         row.update(explain(instance, state, row, listening, request["lines"]))
         row["kernel_kills"] = [k for k in kills if k["unit"] == instance.unit]
         row["history"] = [c for c in changes if c["agent_id"] == instance.id][-10:]
@@ -50,15 +49,17 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
 
 def _settled(
     instance: Instance, request: "dict[str, Any]", once: truth.Once
-) -> "tuple[dict[str, str], dict[str, Any]]":
-    """systemd's view and ours of an instance at one moment: not of a process that ended in between."""
+) -> "tuple[dict[str, str], dict[str, Any], list[health.Listener]]":
+    """systemd's view of an instance, ours, and the host's listeners, at one moment: its process did not end in between."""
     systemd = Systemd()
     for _attempt in range(3):
         state = truth.states([instance], systemd)[instance.id]
-        row = info.describe(instance, state, request, once)
-        if row["release"] != truth.UNKNOWN:
+        pid = int(state.get("MainPID") or 0)
+        born = truth.start_time(pid) if pid else None
+        row, listening = info.describe(instance, state, request, once), health.listeners()
+        if not pid or (born is not None and truth.start_time(pid) == born):
             break
-    return state, row
+    return state, row, listening
 
 
 def explain(

@@ -74,9 +74,11 @@ findings:
       type: str
     kind:
       description:
-        - For programs. Of an instance V(missing), V(secret), V(port-taken), V(not-listening), V(out-of-memory), V(cannot-start), V(crash-loop),
-          V(ended), V(stopped), V(failed), V(not-activated), V(unhealthy), V(void), V(drift), V(egress-refused), V(near-limit-memory),
-          V(near-limit-tasks), V(throttled), V(proving) or V(healthy).
+        - For programs. Of an instance V(missing), V(secret), V(port-taken), V(not-listening), V(out-of-memory), V(cannot-start),
+          V(crash-loop), V(ended), V(stopped), V(failed), V(not-activated), V(unhealthy), V(void), V(drift), V(egress-refused),
+          V(near-limit-memory),
+          V(near-limit-tasks), V(throttled), V(proving), V(starting) or
+          V(healthy).
         - Of a host V(disk-full), V(read-only), V(memory), V(pressure-cpu), V(pressure-memory), V(pressure-io), V(clock), V(out-of-memory),
           V(activation), V(interrupted), V(lease) or V(no-agents).
       type: str

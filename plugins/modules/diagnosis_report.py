@@ -8,8 +8,8 @@ DOCUMENTATION = r"""
 module: diagnosis_report
 short_description: Print diagnoses, and keep them as files
 description:
-  - Prints what M(agentfactory.core.agent_diagnosis) returned of each host, the worst first, as text or as JSON; and writes it to files where
-    O(bundle) is given.
+  - Prints what M(agentfactory.core.agent_diagnosis) returned of each host, the worst first, as text or as JSON;
+    and writes it to files where O(bundle) is given.
   - Runs on the controller; no host is contacted. Use it with C(run_once).
 version_added: 0.1.0
 author:
@@ -36,8 +36,8 @@ options:
     default: text
   bundle:
     description:
-      - A directory on the controller; it is made where it is missing. Two files are written for each host, named for the host and the time in UTC,
-        C(<host>-<time>.json) and C(<host>-<time>.txt). Only their owner can read them.
+      - A directory on the controller; it is made where it is missing. Two files are written for each host, named for the host
+        and the time in UTC, C(<host>-<time>.json) and C(<host>-<time>.txt). Only their owner can read them.
     type: path
 seealso:
   - module: agentfactory.core.agent_diagnosis

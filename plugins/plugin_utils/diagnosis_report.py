@@ -5,11 +5,11 @@
 
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..module_utils.files import write_atomic
 from . import findings
@@ -130,10 +130,11 @@ def bundle(directory: str, documents_: Mapping[str, Mapping[str, Any]], now: flo
 
 
 def bundle_paths(directory: str, hosts: Mapping[str, Any], now: float) -> dict[str, dict[str, str]]:
-    """A file's name holds the host's (what cannot be in a name is a ``_``) and the time."""
+    """A file's name holds the host's, quoted as in a URL, and the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     found = {}
     for host in hosts:
-        name = os.path.join(directory, f"{re.sub(r'[^0-9A-Za-z._-]', '_', host).lstrip('.') or '_'}-{stamp}")
+        safe = quote(host, safe="")
+        name = os.path.join(directory, f"{'%2E' + safe[1:] if safe.startswith('.') else safe}-{stamp}")
         found[host] = {"json": f"{name}.json", "text": f"{name}.txt"}
     return found

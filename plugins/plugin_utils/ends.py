@@ -60,7 +60,7 @@ class Ends:
         """Of what `diagnosis` gathered of an instance; nothing where it has not ended by itself of late, or runs since then."""
         runs = instance.get("invocations") or []
         changed = _changed(instance)
-        mine = [run for run in runs if run["ended"] and not run["ordered"] and run["ended"] > changed]
+        mine = [run for run in runs if run["ended"] and not run["ordered"] and run["ended"] >= changed]
         if not mine or (runs[-1]["ordered"] and runs[-1]["ended"]):  # it was stopped since
             return cls()
         down = instance["state"] in ("crash-looping", "failed")
@@ -78,11 +78,11 @@ class Ends:
 
 
 def _changed(instance: Mapping[str, Any]) -> float:
-    """When it was last deployed, rolled back, started or stopped: what ended before was another release, or is settled."""
+    """The end of the second of its last deploy, rollback, start or stop: what ended before was another release, or is settled."""
     times = [
         calendar.timegm(time.strptime(change["at"], "%Y-%m-%dT%H:%M:%SZ")) for change in instance.get("history", [])
     ]
-    return max(times, default=0)
+    return max(times, default=-1) + 1
 
 
 def _alike(ends: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

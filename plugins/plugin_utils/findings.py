@@ -37,9 +37,7 @@ def conclude(facts: Facts, host: str, now: float) -> list[dict[str, str]]:
     found = [*_host(facts, now)]
     for instance in facts["instances"]:
         mine = [finding for rule in RULES for finding in rule(instance, facts)]
-        if not any(finding.severity != "info" for finding in mine):
-            mine.append(_nothing(instance))
-        found += mine
+        found += mine or [_nothing(instance)]
     found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     if not facts["instances"]:
         found.append(Finding("info", "host", "no-agents", "no agent is here, and none that was asked for is declared"))
@@ -168,7 +166,7 @@ def _ports(instance: Facts, _facts: Facts) -> Iterator[Finding]:
             program = f", {item['program']} (pid {item['pid']})" if item["pid"] else ""
             yield _of(instance, "error", "port-taken", f"port {port} ({name}) is taken by {who}{program}",
                       "stop that, or give the agent other ports in fleet.yml and deploy")  # fmt: skip
-        if instance["state"] in ("running", "proving") and port not in own and not foreign:
+        if instance["state"] in ("running", "proving") and port not in own and not foreign and not _starting(instance):
             elsewhere = sorted({other for other in own if other not in instance["wanted_ports"].values()})
             where = f"; it listens on {', '.join(map(str, elsewhere))} instead" if elsewhere else ""
             yield _of(instance, "error", "not-listening", f"runs, but does not listen on port {port} ({name}){where}",
@@ -230,9 +228,19 @@ def _meant_to_run(instance: Facts) -> bool:
 
 
 def _unhealthy(instance: Facts, _facts: Facts) -> Iterator[Finding]:
-    if instance["state"] == "running" and not instance["healthy"]:
-        yield _of(instance, "error", "unhealthy", f"runs since {instance['uptime_seconds'] or 0:.0f} s, but {instance['health']}",
+    since = f"{instance.get('uptime_seconds') or 0:.0f} s"
+    if _starting(instance):
+        until = instance["health_checks"]["start_timeout"]
+        yield _of(instance, "info", "starting", f"was started {since} ago, and has {until:g} s to be healthy ({instance['health']})",
+                  "diagnose again")  # fmt: skip
+    elif instance["state"] == "running" and not instance["healthy"]:
+        yield _of(instance, "error", "unhealthy", f"runs since {since}, but {instance['health']}",
                   f"read its last lines; {_again('restart', instance)}; {_mend(instance)}")  # fmt: skip
+
+
+def _starting(instance: Facts) -> bool:
+    timeout = instance.get("health_checks", {}).get("start_timeout", 0)
+    return instance["state"] == "running" and not instance["healthy"] and (instance["uptime_seconds"] or 0) < timeout
 
 
 def _undone(instance: Facts, _facts: Facts) -> Iterator[Finding]:
@@ -266,7 +274,7 @@ def _drift(instance: Facts, _facts: Facts) -> Iterator[Finding]:
                       "declare it in fleet.yml, or deploy: then it is removed")  # fmt: skip
         elif drift == "is declared stopped":
             yield _of(instance, "warning", "drift", "runs, but is declared stopped", _again("deploy", instance))
-        elif drift not in said and instance["state"] != "missing":
+        elif drift not in said and instance["state"] not in ("missing", "not activated"):
             yield _of(
                 instance, "warning", "drift", f"is not as recorded or declared: {drift}", _again("deploy", instance)
             )
