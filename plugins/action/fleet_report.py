@@ -1,9 +1,12 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Controller only: print the fleet as one table, or as JSON."""
+"""Controller only: print the fleet as one table or as JSON, or write it as a page of HTML."""
 
 import json
+import os
+import time
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -12,6 +15,8 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import report
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import FLEET_REPORT
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import plain
 
+URL = "agentfactory_prometheus_url"
+
 
 class ActionModule(ActionBase):
     _supports_check_mode = True
@@ -19,9 +24,30 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        self.variables = task_vars or {}
         _validated, options = self.validate_argument_spec(argument_spec=dict(FLEET_REPORT))
         rows = report.rows(plain(options["results"]))
+        result.update(changed=False, rows=rows)
+        if options["format"] == "html":
+            try:
+                return result | self._page(rows, options)
+            except OSError as error:
+                return result | {"failed": True, "msg": f"output: {error.filename}: {error.strerror}"}
         as_json = options["format"] == "json"
         self._display.display(json.dumps(rows, indent=2, sort_keys=True) if as_json else report.table(rows))
-        result.update(changed=False, rows=rows)
         return result
+
+    def _page(self, rows: list[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+        from ansible_collections.agentfactory.core.plugins.plugin_utils import page, trends
+
+        now, path = time.time(), os.path.abspath(options["output"])
+        environment = str(self._templar.template(self.variables.get("agentfactory_environment", "")))
+        environments = {str(row.get("environment") or environment) for row in rows if "agent_id" in row}
+        connect = dict(options["prometheus"] or {})
+        connect["url"] = connect.get("url") or self._templar.template(self.variables.get(URL, ""))
+        found = trends.find(connect, environments, now, self._loader.path_dwim)
+        text = page.render(page.model(rows, now=now, environment=environment, trends=found))
+        if not self._task.check_mode:
+            page.write(Path(path), text)
+        self._display.display(f"{'would write' if self._task.check_mode else 'wrote'} {path}")
+        return {"changed": True, "path": path, "note": found.note}

@@ -44,17 +44,8 @@ DIAGNOSIS_REPORT: dict[str, Any] = {
     "format": {"type": "str", "choices": ["text", "json"], "default": "text"},
     "bundle": {"type": "path"},
 }
-FLEET_REPORT: dict[str, Any] = {
-    "results": {"type": "dict", "required": True},
-    "format": {"type": "str", "choices": ["table", "json"], "default": "table"},
-}
-PROMETHEUS_QUERY: dict[str, Any] = {
-    "query": {"type": "str", "required": True},
+PROMETHEUS: dict[str, Any] = {
     "url": {"type": "str"},
-    "time": {"type": "str"},
-    "start": {"type": "str"},
-    "end": {"type": "str"},
-    "step": {"type": "str"},
     "timeout": {"type": "float", "default": 30.0},
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "str"},
@@ -65,6 +56,28 @@ PROMETHEUS_QUERY: dict[str, Any] = {
     "password_file": {"type": "str", "no_log": False},
     "token": {"type": "str", "no_log": True},
     "token_file": {"type": "str", "no_log": False},
+}
+PROMETHEUS_RULES: dict[str, Any] = {
+    "mutually_exclusive": [["password", "password_file"], ["token", "token_file", "username"]],
+    "required_by": {"client_key": ["client_cert"], "password": ["username"], "password_file": ["username"]},
+}
+FLEET_REPORT: dict[str, Any] = {
+    "results": {"type": "dict", "required": True},
+    "format": {"type": "str", "choices": ["table", "json", "html"], "default": "table"},
+    "output": {"type": "path", "default": "fleet-status.html"},
+    "prometheus": {
+        "type": "dict",
+        "options": {**PROMETHEUS, "timeout": {"type": "float", "default": 10.0}},
+        **PROMETHEUS_RULES,
+    },
+}
+PROMETHEUS_QUERY: dict[str, Any] = {
+    "query": {"type": "str", "required": True},
+    "time": {"type": "str"},
+    "start": {"type": "str"},
+    "end": {"type": "str"},
+    "step": {"type": "str"},
+    **PROMETHEUS,
     "until": {
         "type": "dict",
         "options": {
@@ -77,13 +90,6 @@ PROMETHEUS_QUERY: dict[str, Any] = {
     "delay": {"type": "float", "default": 5.0},
 }
 PROMETHEUS_QUERY_RULES: dict[str, Any] = {
-    "mutually_exclusive": [["time", "start"], ["password", "password_file"], ["token", "token_file", "username"]],
-    "required_by": {
-        "start": ["step"],
-        "step": ["start"],
-        "end": ["start"],
-        "client_key": ["client_cert"],
-        "password": ["username"],
-        "password_file": ["username"],
-    },
+    "mutually_exclusive": [["time", "start"], *PROMETHEUS_RULES["mutually_exclusive"]],
+    "required_by": {"start": ["step"], "step": ["start"], "end": ["start"], **PROMETHEUS_RULES["required_by"]},
 }

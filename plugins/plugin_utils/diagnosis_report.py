@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ..module_utils.files import write_atomic
 from . import findings
 from .ends import told_at
+from .report import printable
 
 LAST = 5  # lines of a journal on the terminal
 MARKS = {"error": "ERROR", "warning": "WARN ", "info": "ok   "}
@@ -60,11 +61,6 @@ def _worst(document: Mapping[str, Any]) -> int:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def printable(line: str) -> str:
-    """Without what would move the cursor, colour the terminal or ring its bell."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def _head(document: Mapping[str, Any]) -> str:

@@ -43,7 +43,12 @@ def table(found: Iterable[Mapping[str, Any]]) -> str:
         reasons = list(row["drift"]) + ([row["health"]] if "agent_id" in row and _health(row) == "NOT HEALTHY" else [])
         if reasons and "agent_id" in row:
             text.append(f"{row['host']} {row['agent_id']}: {'; '.join(reasons)}")
-    return "\n".join(text)
+    return "\n".join(printable(line) for line in text)
+
+
+def printable(line: str) -> str:
+    """What somebody else said, without what would move the cursor, colour the terminal or turn the text around."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in line)
 
 
 def _health(row: Mapping[str, Any]) -> str:

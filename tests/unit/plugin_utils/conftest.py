@@ -1,7 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Prometheus for the tests, with a few samples of the past, and none that it collects itself."""
+"""A real Prometheus for the tests, with a few samples of the past, and none that it collects itself; and a real browser."""
 
 import os
 import re
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from .browser import Browser, running
+
 # 1790000000 is 2026-09-21 14:13:20 UTC
 SAMPLES = """\
 # TYPE room_temperature gauge
@@ -24,8 +26,19 @@ room_temperature{room="cellar"} NaN 1790000000
 room_temperature{room="cellar"} NaN 1790000060
 room_temperature{room="attic"} +Inf 1790000060
 room_temperature{room="igloo"} -Inf 1790000060
-# EOF
 """
+# Of the last hour before 1790000100, each five minutes: an agent that uses a quarter of a core and ever more memory, was restarted
+# once, and has a namesake in another environment.
+for _name, _kind, _values in (
+    ("agentfactory_agent_cpu_seconds_total", "counter", [75.0 * number for number in range(13)]),
+    ("agentfactory_agent_memory_bytes", "gauge", [1e6 * number for number in range(13)]),
+    ("agentfactory_agent_restarts_total", "counter", [float(number >= 9) for number in range(13)]),
+):
+    SAMPLES += f"# TYPE {_name.removesuffix('_total')} {_kind}\n"
+    for _environment in ("home", "lab"):
+        _labels = f'host="h1",agent="arm",agent_id="arm@0",environment="{_environment}"'
+        SAMPLES += "".join(f"{_name}{{{_labels}}} {v} {1789996500 + 300 * n}\n" for n, v in enumerate(_values))
+SAMPLES += "# EOF\n"
 USER, PASSWORD = "operator", "pa:ss wort"
 BCRYPT = "$2b$04$6xgCYjfDW89vyhEWUXBUMOk36vr.tJwTiION06sHC0cI67qhac.xG"  # of that password
 WEB_CONFIG = f"""\
@@ -77,6 +90,17 @@ def _certificate(folder: Path, name: str, *more: str) -> None:
     about = ["-subj", f"/CN={name}", "-addext", "keyUsage=keyCertSign,digitalSignature", "-keyout", f"{name}.key"]
     command = ["openssl", "req", "-x509", *kind, *about, "-out", f"{name}.pem", *more]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium."""
+    driver, program = shutil.which("chromedriver"), shutil.which("chromium")
+    if not driver or not program:
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("no chromium with its driver here: tools/packages unit")
+    with running(str(driver), str(program), tmp_path_factory.mktemp("browser")) as found:
+        yield found
 
 
 @contextmanager
