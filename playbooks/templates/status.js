@@ -15,7 +15,7 @@ function filter() {
     agent.hidden = on && !agent.querySelector("tbody > tr:not([hidden])");
     agent.open = on ? !agent.hidden : opened[number];
   });
-  form.querySelector("output").value = on ? `${shown} instances` : "";
+  form.querySelector("output").value = on ? `${shown} instance${shown === 1 ? "" : "s"}` : "";
 }
 form.addEventListener("input", filter);
 form.addEventListener("submit", event => event.preventDefault());

@@ -15,5 +15,8 @@ class ActionModule(AskingAction):
     SPEC = AGENT_DIAGNOSIS
 
     def work(self) -> dict[str, Any]:
+        asked = time.time()
         facts = self.ask("diagnose", lines=self.options["lines"], declared=self.declared())
-        return {"changed": False, **facts, "findings": findings.conclude(facts, self.host, time.time())}
+        # Its clock was read at some time in between: how long the call took is not what it differs by.
+        now = min(max(facts["host"]["time"], asked), time.time())
+        return {"changed": False, **facts, "findings": findings.conclude(facts, self.host, now)}

@@ -12,6 +12,7 @@ from typing import Any
 
 RECENT = 900  # seconds: restarts come at most five minutes apart
 STORM = 3
+MEBI = 2**20
 WORDS = 200
 
 # exit status: what systemd could not do, and what helps
@@ -135,3 +136,7 @@ def how(end: Mapping[str, Any]) -> str:
 
 def told_at(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -107,6 +107,28 @@ def test_no_secret_leaves_a_host_and_bundles_are_their_owners(
         assert robbed["journal"] == robbed["journal_before"] == []
 
 
+def test_the_page_of_the_fleet_shows_it_all(ailing: Fleet, hosts: list[Host], tmp_path: Path) -> None:
+    """What a browser makes of such a page is a unit test's; here it is made of what real hosts say."""
+    path = tmp_path / "fleet.html"
+    url = "agentfactory_prometheus_url=http://127.0.0.1:9"
+    checked = ailing.run("status", "-e", "format=html", "-e", f"output={path}", "-e", url, "--check").ok()
+    assert f"would write {path}" in checked.output
+    assert not path.exists()
+    result = ailing.run("status", "-e", "format=html", "-e", f"output={path}", "-e", url).ok()
+    assert f"wrote {path}" in result.output
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (told,) = (item["result"] for item in result.results if item["action"].endswith("fleet_report"))
+    assert told["path"] == str(path)
+    text = path.read_text()
+    assert text.count("<tr ") == len(AGENTS) * (len(hosts) + 1)
+    assert "No lines of the last hours: http://127.0.0.1:9: Connection refused." in text
+    listed = text[text.index('id="wrong"') : text.index('aria-label="Environment it"')]
+    for host in hosts:
+        assert re.search(rf"leaker@0</b> <span>on {host.name}: not activated", listed)
+        assert not re.search(rf"well@0</b> <span>on {host.name}", listed)
+    assert SECRET not in text
+
+
 def test_a_run_is_one_call_and_changes_nothing(ailing: Fleet, hosts: list[Host], tmp_path: Path) -> None:
     calls = [host.sessions() for host in hosts]
     result = ailing.run(

@@ -6,6 +6,7 @@ somebody gets. The receiver of that message is a small HTTP server beside Alertm
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,14 @@ def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
     missing = monitored.ask("agentfactory_fleet_agent unless on (host, agent_id) agentfactory_agent_up == 1")
     assert missing == []
     assert {s["labels"]["host"] for s in monitored.ask("agentfactory_agent_memory_bytes > 0")} == hosts
+
+
+def test_the_page_of_status_draws_what_was_scraped(monitored: Monitored, tmp_path: Path) -> None:
+    path, url = tmp_path / "fleet.html", f"http://{monitored.server.address}:9090"
+    arguments = ("-e", "format=html", "-e", f"output={path}", "-e", f"agentfactory_prometheus_url={url}")
+    monitored.fleet.run("status", *arguments).ok()
+    lines = re.findall(r'aria-label="last 6 h: \d+ MiB to \d+ MiB"><path d="M[^"]+"', path.read_text())
+    assert len(lines) == 2 * len(monitored.fleet.lab.hosts)
 
 
 @pytest.mark.parametrize("port", [9100, 9472])

@@ -238,9 +238,9 @@ def test_it_opens_from_disk_asks_nobody_and_fits(
     [
         ("", "false", "", 50),
         ("HOME-003", "false", "5 instances", 5),
-        ("home-003 arm", "false", "1 instances", 1),
+        ("home-003 arm", "false", "1 instance", 1),
         ("nowhere", "false", "0 instances", 0),
-        ("", "true", "1 instances", 1),
+        ("", "true", "1 instance", 1),
         ("home-003", "true", "0 instances", 0),
     ],
 )
