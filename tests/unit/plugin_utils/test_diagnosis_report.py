@@ -132,6 +132,6 @@ def test_a_bundle_is_the_owners_alone_and_holds_everything(tmp_path):
 
 @pytest.mark.parametrize("host", ["", ".", "..", "/", "ä/ö"])
 def test_every_host_has_a_file_of_its_own_below_the_directory(host):
-    (files,) = report.bundle_paths("/tmp/x", [host], NOW).values()
+    files = report.bundle_paths("/tmp/x", [host], NOW)[host]
     assert Path(files["json"]).parent == Path("/tmp/x")
     assert not Path(files["json"]).name.startswith(".")
