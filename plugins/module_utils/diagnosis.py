@@ -34,6 +34,9 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
     for instance in here:
         state, row, listening = _settled(instance, request, once)
         row.update(explain(instance, state, row, listening, request["lines"]))
+        if row["withheld"] and row["uptime_seconds"] is not None and not row["healthy"]:
+            # what a probe was answered is the agent's words too
+            row["health"] = "%s: what it was answered is withheld" % row["health"].partition(": ")[0]
         row["kernel_kills"] = [k for k in kills if k["unit"] == instance.unit]
         row["history"] = [c for c in changes if c["agent_id"] == instance.id][-10:]
         rows.append(row)

@@ -102,6 +102,25 @@ def test_what_cannot_be_struck_out_is_withheld(instance, layout, lay, monkeypatc
     assert row["secrets"] == {"token": condition, "other": "here"}
 
 
+@pytest.mark.parametrize(
+    ("uptime", "healthy", "told"),
+    [
+        (5.0, False, "http port 80 /: what it was answered is withheld"),
+        (5.0, True, "http port 80 /: status 503: hunter2"),
+        (None, False, "http port 80 /: status 503: hunter2"),
+    ],
+)
+def test_nor_what_a_probe_was_answered(instance, layout, lay, monkeypatch, uptime, healthy, told):
+    """Without a process there was no answer; what a healthy agent answers is not kept at all."""
+    name = lay("1.0-aaaaaaaaaaaa", {"token": "hunter2"})
+    (instance.releases / name / "credentials" / "token").unlink()
+    describe = info.describe
+    said = {"health": "http port 80 /: status 503: hunter2", "uptime_seconds": uptime, "healthy": healthy}
+    monkeypatch.setattr(info, "describe", lambda *asked: dict(describe(*asked), **said))
+    (row,) = ask(layout)["instances"]
+    assert row["health"] == told
+
+
 def test_an_empty_secret_is_told(instance, layout, lay):
     name = lay("1.0-aaaaaaaaaaaa", {"token": "x"})
     (instance.releases / name / "credentials" / "token").write_bytes(b"")
