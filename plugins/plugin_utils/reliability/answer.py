@@ -46,7 +46,9 @@ def seconds(where: str, given: Any) -> float:
     except ValueError:
         found = math.nan
     if isinstance(given, bool) or not math.isfinite(found) or found <= 0:
-        raise ReliabilityError(f"{where}: {given!r} is no duration above 0, as 90s, 15m, 4h, 30d or a number of seconds")
+        raise ReliabilityError(
+            f"{where}: {given!r} is no duration above 0, as 90s, 15m, 4h, 30d or a number of seconds"
+        )
     return found
 
 
@@ -65,7 +67,9 @@ def complement(where: str, availability: Any) -> float:
     """The unavailability that a given availability means; an error where the number has lost its digits."""
     found = 1 - share(where, availability)
     if 0 < found < LEAST_FROM_AVAILABILITY:
-        raise ReliabilityError(f"{where}: {availability!r} is too near 1 to have six digits of what is left: give unavailability")
+        raise ReliabilityError(
+            f"{where}: {availability!r} is too near 1 to have six digits of what is left: give unavailability"
+        )
     return found
 
 

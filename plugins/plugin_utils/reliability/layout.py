@@ -63,9 +63,7 @@ def tree(zones: Sequence[Zone], counts: Counts, instance: Chance) -> Node:
     return fleet([Node("zone", zone.name, zone.chance, tuple(one(host) for host in zone.hosts)) for zone in zones])
 
 
-def smallest(
-    zones: Sequence[Zone], instance: Chance, needed: int, target: float, crews: Crews | None = None
-) -> Sizing:
+def smallest(zones: Sequence[Zone], instance: Chance, needed: int, target: float, crews: Crews | None = None) -> Sizing:
     """The fewest instances with an unavailability of at most `target`. Where there is no room for so many: the best with all the room."""
     room = sum(host.room for zone in zones for host in zone.hosts)
     if room < needed:
@@ -93,7 +91,14 @@ def best(zones: Sequence[Zone], instance: Chance, needed: int, instances: int, c
 
 
 def _sized(
-    zones: Sequence[Zone], instance: Chance, needed: int, instances: int, crews: Crews | None, *, every: bool, improve: bool
+    zones: Sequence[Zone],
+    instance: Chance,
+    needed: int,
+    instances: int,
+    crews: Crews | None,
+    *,
+    every: bool,
+    improve: bool,
 ) -> Sizing:
     """`every`: try all layouts if they are not too many; `improve`: else do better than an even spread."""
 
@@ -178,7 +183,13 @@ def _even(zones: Sequence[Zone], instances: int) -> dict[str, int]:
     counts = {host.name: 0 for zone in zones for host in zone.hosts}
     for _instance in range(instances):
         free = [
-            (sum(counts[other.name] for other in zone.hosts), zone.chance.down, counts[host.name], host.chance.down, host.name)
+            (
+                sum(counts[other.name] for other in zone.hosts),
+                zone.chance.down,
+                counts[host.name],
+                host.chance.down,
+                host.name,
+            )
             for zone in zones
             for host in zone.hosts
             if counts[host.name] < host.room
@@ -205,7 +216,13 @@ def _moves(zones: Sequence[Zone], counts: Counts) -> Iterator[tuple[str, str]]:
     seen = set()
     places = [(zone, host) for zone in zones for host in zone.hosts]
     alike = {
-        host.name: (zone.chance, sum(counts[other.name] for other in zone.hosts), host.chance, host.room, counts[host.name])
+        host.name: (
+            zone.chance,
+            sum(counts[other.name] for other in zone.hosts),
+            host.chance,
+            host.room,
+            counts[host.name],
+        )
         for zone, host in places
     }
     for source_zone, source in places:

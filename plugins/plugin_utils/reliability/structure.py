@@ -103,7 +103,9 @@ def check_work(root: Node, crews: Crews | None) -> None:
         raise ReliabilityError(f"crews.level: there is no {crews.level}")
     if (root.size * (units + 1)) ** 2 / 4 > MOST_WORK:
         crewed = f" on {units} units that crews repair" if crews else ""
-        raise ReliabilityError(f"{root.size} instances{crewed} are more than can be worked out exactly in reasonable time")
+        raise ReliabilityError(
+            f"{root.size} instances{crewed} are more than can be worked out exactly in reasonable time"
+        )
 
 
 def convolve(a: Row, b: Row) -> Row:

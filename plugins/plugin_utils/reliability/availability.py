@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .answer import MINUTES_PER_MONTH, Basis, in_words
 from .importance import Contribution, birnbaum, contributions
 from .repair import Crews
-from .structure import INSTANCE, UP, Node, independent, k_of_n
+from .structure import INSTANCE, Node, independent, k_of_n
 
 YEAR = 365.25 * 86400
 SLOW = MINUTES_PER_MONTH * 60 / 2  # seconds; what takes longer to settle is not seen in the mean of a month
@@ -74,7 +74,9 @@ def _outage_rate(root: Node, needed: int) -> float | None:
 
 def _method(crews: Crews | None) -> str:
     exact = "exact: convolution over the tree of failure domains, summing the unavailability itself"
-    return exact + (f"; at most {crews.number} {crews.level}s in repair at a time (reversible Markov chain)" if crews else "")
+    return exact + (
+        f"; at most {crews.number} {crews.level}s in repair at a time (reversible Markov chain)" if crews else ""
+    )
 
 
 def _assumptions(root: Node, crews: Crews | None) -> tuple[str, ...]:
@@ -83,9 +85,15 @@ def _assumptions(root: Node, crews: Crews | None) -> tuple[str, ...]:
         "the long run: shares of time, not the state at a given moment",
         "a month has 30 days",
     ]
-    found += ["crews share the work evenly among all that is down, one at most on each unit"] if crews else ["whatever is down is repaired at once"]
+    found += (
+        ["crews share the work evenly among all that is down, one at most on each unit"]
+        if crews
+        else ["whatever is down is repaired at once"]
+    )
     kinds = Counter(node.kind for node in _all(root)[1:] if not node.chance.down)
-    found += [f"{count} {kind}s never fail" if count > 1 else f"a {kind} never fails" for kind, count in sorted(kinds.items())]
+    found += [
+        f"{count} {kind}s never fail" if count > 1 else f"a {kind} never fails" for kind, count in sorted(kinds.items())
+    ]
     return tuple(found)
 
 
@@ -102,7 +110,9 @@ def _doubts(root: Node, needed: int, crews: Crews | None, down: float) -> tuple[
             found.append(f"{title}: takes {in_words(settles)} to come near its long run, so a month may be far from it")
     shared = [node for node in _all(root)[1:] if node.kind != INSTANCE and node.size > 1]
     if shared and not any(node.chance.down for node in shared):
-        found.append("no host or zone that several instances share ever fails here, so what they would lose together is missing")
+        found.append(
+            "no host or zone that several instances share ever fails here, so what they would lose together is missing"
+        )
     if needed > root.size:
         found.append(f"{needed} are needed and there are {root.size}: it is never up")
     if needed > 0 and down == 0 and root.size >= needed:
