@@ -182,18 +182,12 @@ def _even(zones: Sequence[Zone], instances: int) -> dict[str, int]:
     """Each instance to the zone with the fewest, and there to the host with the fewest."""
     counts = {host.name: 0 for zone in zones for host in zone.hosts}
     for _instance in range(instances):
-        free = [
-            (
-                sum(counts[other.name] for other in zone.hosts),
-                zone.chance.down,
-                counts[host.name],
-                host.chance.down,
-                host.name,
-            )
-            for zone in zones
-            for host in zone.hosts
-            if counts[host.name] < host.room
-        ]
+        free = []
+        for zone in zones:
+            filled = sum(counts[host.name] for host in zone.hosts)
+            for host in zone.hosts:
+                if counts[host.name] < host.room:
+                    free.append((filled, zone.chance.down, counts[host.name], host.chance.down, host.name))
         counts[min(free)[-1]] += 1
     return counts
 

@@ -17,7 +17,7 @@ from .answer import ReliabilityError
 from .repair import Crews, log_weights
 
 INSTANCE = "instance"
-MOST_WORK = 10**9  # multiplications, at worst: minutes
+MOST_WORK = 10**9  # multiplications, at worst: a minute or two
 
 Row = list[float]
 Table = list[Row]  # [h][i]: the probability that h units that crews repair, and i instances, are down
@@ -101,7 +101,7 @@ def check_work(root: Node, crews: Crews | None) -> None:
     units = len(root.units(crews.level)) if crews else 0
     if crews and not units:
         raise ReliabilityError(f"crews.level: there is no {crews.level}")
-    if (root.size * (units + 1)) ** 2 / 4 > MOST_WORK:
+    if (root.size / 2 * max(1.0, units / 2)) ** 2 > MOST_WORK:
         crewed = f" on {units} units that crews repair" if crews else ""
         raise ReliabilityError(
             f"{root.size} instances{crewed} are more than can be worked out exactly in reasonable time"
@@ -122,10 +122,20 @@ def convolve(a: Row, b: Row) -> Row:
 def _convolve(a: Table, b: Table) -> Table:
     width = len(a[0]) + len(b[0]) - 1
     out = [[0.0] * width for _h in range(len(a) + len(b) - 1)]
-    for i, x in enumerate(a):
-        for j, y in enumerate(b):
-            out[i + j] = [o + z for o, z in zip(out[i + j], convolve(x, y), strict=True)]
+    others = [_nonzero(row) for row in b]
+    for i, (first, x) in enumerate(_nonzero(row) for row in a):
+        for j, (second, y) in enumerate(others):
+            if x and y:
+                begin, z = first + second, convolve(x, y)
+                row = out[i + j]
+                row[begin : begin + len(z)] = [o + more for o, more in zip(row[begin : begin + len(z)], z, strict=True)]
     return out
+
+
+def _nonzero(row: Row) -> tuple[int, Row]:
+    """From the first entry that is not 0 to the last, and where that begins: where crews repair instances, most of a row is 0."""
+    filled = [i for i, x in enumerate(row) if x]
+    return (filled[0], row[filled[0] : filled[-1] + 1]) if filled else (0, [])
 
 
 def inner(node: Node, crewed: str | None = None) -> Table:

@@ -17,7 +17,7 @@ from statistics import NormalDist
 from .answer import Interval
 from .special import chi2_quantile, chi2_tails, chi2_upper
 
-SIGNIFICANCE = 0.05
+SIGNIFICANCE = 0.025  # of each of two tests, so of both together at most 5 %
 FEWEST = 4  # failures; with fewer no trend would be seen
 
 
@@ -43,7 +43,7 @@ class Trend:
 
 
 def trend(watched: Sequence[Watched], confidence: float = 0.9) -> Trend:
-    """Two-sided; a trend is what either test finds at 5 %."""
+    """Two-sided; a trend is what either test finds at 2.5 %, so both together see one where there is none in at most 5 %."""
     pairs = [(max(time, one.seconds * 1e-12), one.seconds) for one in watched for time in one.failures]
     count = len(pairs)
     if count < FEWEST:
