@@ -14,7 +14,7 @@ from .answer import ReliabilityError
 from .repair import Crews
 from .structure import INSTANCE, Chance, Node, fleet, k_of_n
 
-MOST_LAYOUTS = 2000  # tried one by one for a number of instances
+MOST_LAYOUTS = 1000  # tried one by one for a number of instances
 Counts = Mapping[str, int]  # instances by the host's name
 
 
