@@ -42,13 +42,13 @@ options:
         type: str
         required: true
       availability:
-        description: The share of time in which the zone is up, 0 to 1. Above 0.999999999 give the unavailability, for the digits' sake.
+        description: The share of time in which the zone is up, 0 to 1. Above 0.999999999 give the unavailability.
         type: float
       unavailability:
         description: The share of time in which the zone is down.
         type: float
       mtbf:
-        description: The mean time between the end of a repair and the next failure, such as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
+        description: The mean time up between failures, as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
         type: str
       mttr:
         description: The mean time to repair.
@@ -64,13 +64,13 @@ options:
             type: str
             required: true
           availability:
-            description: The share of time in which the host is up, 0 to 1. Above 0.999999999 give the unavailability, for the digits' sake.
+            description: The share of time in which the host is up, 0 to 1. Above 0.999999999 give the unavailability.
             type: float
           unavailability:
             description: The share of time in which the host is down.
             type: float
           mtbf:
-            description: The mean time between the end of a repair and the next failure, such as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
+            description: The mean time up between failures, as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
             type: str
           mttr:
             description: The mean time to repair.
@@ -91,13 +91,13 @@ options:
                 type: str
                 required: true
               availability:
-                description: The share of time in which the instance is up, 0 to 1. Above 0.999999999 give the unavailability, for the digits' sake.
+                description: The share of time in which the instance is up, 0 to 1. Above 0.999999999 give the unavailability.
                 type: float
               unavailability:
                 description: The share of time in which the instance is down.
                 type: float
               mtbf:
-                description: The mean time between the end of a repair and the next failure, such as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
+                description: The mean time up between failures, as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
                 type: str
               mttr:
                 description: The mean time to repair.
@@ -107,13 +107,13 @@ options:
     type: dict
     suboptions:
       availability:
-        description: The share of time in which it is up, 0 to 1. Above 0.999999999 give the unavailability, for the digits' sake.
+        description: The share of time in which it is up, 0 to 1. Above 0.999999999 give the unavailability.
         type: float
       unavailability:
         description: The share of time in which it is down.
         type: float
       mtbf:
-        description: The mean time between the end of a repair and the next failure, such as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
+        description: The mean time up between failures, as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
         type: str
       mttr:
         description: The mean time to repair.
@@ -123,13 +123,13 @@ options:
     type: dict
     suboptions:
       availability:
-        description: The share of time in which it is up, 0 to 1. Above 0.999999999 give the unavailability, for the digits' sake.
+        description: The share of time in which it is up, 0 to 1. Above 0.999999999 give the unavailability.
         type: float
       unavailability:
         description: The share of time in which it is down.
         type: float
       mtbf:
-        description: The mean time between the end of a repair and the next failure, such as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
+        description: The mean time up between failures, as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
         type: str
       mttr:
         description: The mean time to repair.
@@ -139,13 +139,13 @@ options:
     type: dict
     suboptions:
       availability:
-        description: The share of time in which it is up, 0 to 1. Above 0.999999999 give the unavailability, for the digits' sake.
+        description: The share of time in which it is up, 0 to 1. Above 0.999999999 give the unavailability.
         type: float
       unavailability:
         description: The share of time in which it is down.
         type: float
       mtbf:
-        description: The mean time between the end of a repair and the next failure, such as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
+        description: The mean time up between failures, as V(30d), V(4h), V(15m) or seconds. Needs the mean time to repair.
         type: str
       mttr:
         description: The mean time to repair.
@@ -192,7 +192,9 @@ options:
         type: list
         elements: dict
       history:
-        description: For each host, by its label C(host), the changes that the factory made there, as M(agentfactory.core.agent_info) gathers them.
+        description:
+          - For each host, by its label C(host), the changes that the factory made there.
+          - They are what M(agentfactory.core.agent_info) gathers as C(history).
         type: dict
       maintenance:
         description: Times in which stops were meant.
@@ -443,7 +445,7 @@ forecasts:
       description: The share of time that they were up, planned stops left out.
       type: float
     mtbf_seconds: &interval
-      description: The mean time between failures, by a constant rate, in seconds. With no failure there is only RV(forecasts[].mtbf_seconds.low).
+      description: The mean time between failures in seconds, by a constant rate. With no failure there is a lower bound only.
       type: dict
       contains:
         estimate:

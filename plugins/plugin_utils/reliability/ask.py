@@ -61,7 +61,7 @@ def answer(options: Options) -> dict[str, Any]:
     if options.get("size"):
         if budget is None:
             raise ReliabilityError("size: needs a target")
-        found["sizing"] = _sizing(options, needed, budget, crews, root.size)
+        found["sizing"] = _sizing(options, needed, budget, crews)
     return found
 
 
@@ -75,7 +75,7 @@ def _crews(given: Options | None) -> Crews | None:
 
 def _plain_availability(root: Node, needed: int, crews: Crews | None, budget: float | None) -> dict[str, Any]:
     found = asdict(availability(root, needed, crews=crews, budget=budget))
-    found["contributors"] = found["contributors"][:MOST_SHOWN]
+    found["contributors"] = list(found["contributors"][:MOST_SHOWN])
     found["outage_minutes"] = None if found["outage"] is None else found["outage"] / 60
     del found["outage"]
     return found | {"basis": plain_basis(found["basis"])}
@@ -136,11 +136,15 @@ def _host(where: str, given: Options, options: Options) -> Node:
 # -- how many, and where ----------------------------------------------------------------------------------------------
 
 
-def _sizing(options: Options, needed: int, budget: float, crews: Crews | None, present: int) -> dict[str, Any]:
+def _sizing(options: Options, needed: int, budget: float, crews: Crews | None) -> dict[str, Any]:
     zones, instance = _rooms(options), chance("instance", options.get("instance"))
     if needed < 1:
         raise ReliabilityError("needed: with 0 needed there is nothing to size")
     found = smallest(zones, instance, needed, budget, crews)
+    kept = {host.name for zone in zones for host in zone.hosts}
+    present = sum(
+        host.get("instances") or 0 for zone in options["zones"] for host in zone["hosts"] if host["name"] in kept
+    )
     more = [] if crews else one_more_host(zones, instance, needed, present or found.instances)
     doubts = [] if found.reached else [f"target: not reached with all the room; the best is {found.unavailability:.6g}"]
     doubts += [] if found.proven else ["there are too many layouts to try all: a smaller number may do"]

@@ -116,14 +116,20 @@ def _sized(
 
 
 def one_more_host(zones: Sequence[Zone], instance: Chance, needed: int, instances: int) -> list[Gain]:
-    """For each zone: what a host more, like the zone's first one, brings."""
+    """For each zone: what a host more, like the zone's first one, brings. Zones that are alike are worked out once."""
+    known: dict[object, list[Sizing]] = {}
     found = []
     for index, zone in enumerate(zones):
         if zone.hosts:
-            grown = list(zones)
-            grown[index] = replace(zone, hosts=(*zone.hosts, replace(zone.hosts[0], name=f"{zone.name}+1")))
-            sizes = [best(grown, instance, needed, number) for number in (instances, instances + 1)]
-            found.append(Gain(zone.name, *sizes))
+            kind = (zone.chance, tuple((host.chance, host.room) for host in zone.hosts))
+            if kind not in known:
+                first = zone.hosts[0]
+                grown = list(zones)
+                grown[index] = replace(
+                    zone, hosts=(*zone.hosts, Host(f"{zone.name}+1", first.chance, max(1, first.room)))
+                )
+                known[kind] = [best(grown, instance, needed, number) for number in (instances, instances + 1)]
+            found.append(Gain(zone.name, *known[kind]))
     return found
 
 
@@ -182,12 +188,13 @@ def _even(zones: Sequence[Zone], instances: int) -> dict[str, int]:
     """Each instance to the zone with the fewest, and there to the host with the fewest."""
     counts = {host.name: 0 for zone in zones for host in zone.hosts}
     for _instance in range(instances):
-        free = []
-        for zone in zones:
-            filled = sum(counts[host.name] for host in zone.hosts)
-            for host in zone.hosts:
-                if counts[host.name] < host.room:
-                    free.append((filled, zone.chance.down, counts[host.name], host.chance.down, host.name))
+        filled = {zone.name: sum(counts[host.name] for host in zone.hosts) for zone in zones}
+        free = [
+            (filled[zone.name], zone.chance.down, counts[host.name], host.chance.down, host.name)
+            for zone in zones
+            for host in zone.hosts
+            if counts[host.name] < host.room
+        ]
         counts[min(free)[-1]] += 1
     return counts
 

@@ -41,7 +41,9 @@ def lowest(zones: list[Zone], needed: int, instances: int, crews: Crews | None =
     hosts = [host for zone in zones for host in zone.hosts]
     every = itertools.product(*(range(host.room + 1) for host in hosts))
     return min(
-        k_of_n(tree(zones, dict(zip((host.name for host in hosts), counts, strict=True)), INSTANCE), needed, crews).unavailability
+        k_of_n(
+            tree(zones, dict(zip((host.name for host in hosts), counts, strict=True)), INSTANCE), needed, crews
+        ).unavailability
         for counts in every
         if sum(counts) == instances
     )
@@ -60,7 +62,10 @@ def test_no_layout_is_better(seed: int) -> None:
 
 def test_no_layout_is_better_with_one_crew() -> None:
     chance = Chance.of_times(30, 1)
-    zones = [Zone(name, Chance.of_unavailability(1e-3), tuple(Host(f"{name}{i}", chance, 2) for i in range(2))) for name in "ab"]
+    zones = [
+        Zone(name, Chance.of_unavailability(1e-3), tuple(Host(f"{name}{i}", chance, 2) for i in range(2)))
+        for name in "ab"
+    ]
     found = best(zones, INSTANCE, 2, 4, Crews("host", 1))
     assert found.unavailability == pytest.approx(lowest(zones, 2, 4, Crews("host", 1)), rel=1e-12)
 
@@ -103,7 +108,11 @@ def test_a_large_fleet_is_sized_but_not_proven(monkeypatch: pytest.MonkeyPatch) 
 def test_names_are_nothing_to_the_number() -> None:
     zones = random_zones(3)
     renamed = [
-        Zone(f"x{i}", zone.chance, tuple(Host(f"y{i}{j}", host.chance, host.room) for j, host in enumerate(reversed(zone.hosts))))
+        Zone(
+            f"x{i}",
+            zone.chance,
+            tuple(Host(f"y{i}{j}", host.chance, host.room) for j, host in enumerate(reversed(zone.hosts))),
+        )
         for i, zone in enumerate(reversed(zones))
     ]
     first, second = (smallest(each, INSTANCE, 2, 1e-5) for each in (zones, renamed))

@@ -30,7 +30,9 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.reliability.tren
 mpmath.mp.dps = 50
 HOUR = 3600.0
 # NIST/SEMATECH e-Handbook 8.4.1.3: ten failures, in hours, and ten units that had not failed at 500
-NIST_WEIBULL = [Life(hours, True) for hours in (54, 187, 216, 240, 244, 335, 361, 373, 375, 386)] + [Life(500, False)] * 10
+NIST_WEIBULL = [Life(hours, True) for hours in (54, 187, 216, 240, 244, 335, 361, 373, 375, 386)] + [
+    Life(500, False)
+] * 10
 # the same, 8.4.5.2: a test of 1500 hours
 NIST_REPAIRS = (5, 40, 43, 175, 389, 712, 747, 795, 1299, 1478)
 
@@ -40,7 +42,10 @@ NIST_REPAIRS = (5, 40, 43, 175, 389, 712, 747, 795, 1299, 1478)
 def test_chi_squared_with_50_digits(dof: int, probability: float) -> None:
     """The quantile's error is that of the probability there, over the density."""
     half = mpmath.mpf(dof) / 2
-    for found, bounds in ((chi2_quantile(probability, dof), (0, None)), (chi2_upper(probability, dof), (None, mpmath.inf))):
+    for found, bounds in (
+        (chi2_quantile(probability, dof), (0, None)),
+        (chi2_upper(probability, dof), (None, mpmath.inf)),
+    ):
         x = mpmath.mpf(found) / 2
         low, high = (x if bound is None else bound for bound in bounds)
         error = mpmath.gammainc(half, low, high, regularized=True) - mpmath.mpf(probability)
@@ -60,7 +65,9 @@ def test_exponential_by_the_formula_of_the_handbook(failures: int) -> None:
     assert fit.mtbf.estimate == 1000 * HOUR / failures
     for bound, dof, probability in ((fit.mtbf.low, 2 * failures + 2, 0.95), (fit.mtbf.high, 2 * failures, 0.05)):
         x = 2 * 1000 * HOUR / bound
-        assert float(mpmath.gammainc(mpmath.mpf(dof) / 2, 0, x / 2, regularized=True)) == pytest.approx(probability, rel=1e-12)
+        assert float(mpmath.gammainc(mpmath.mpf(dof) / 2, 0, x / 2, regularized=True)) == pytest.approx(
+            probability, rel=1e-12
+        )
 
 
 def test_exponential_factors_of_two_failures() -> None:
@@ -187,7 +194,9 @@ def test_where_a_weibull_says_nothing(lives: list[Life], why: str) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.floats(1e-3, 1e6), st.booleans()), min_size=4, max_size=12), st.floats(1e-6, 1e9), st.floats(1e-2, 1e2)
+    st.lists(st.tuples(st.floats(1e-3, 1e6), st.booleans()), min_size=4, max_size=12),
+    st.floats(1e-6, 1e9),
+    st.floats(1e-2, 1e2),
 )
 @settings(max_examples=25, deadline=None)
 def test_units_and_order_are_nothing_to_a_weibull(drawn: list[tuple[float, bool]], unit: float, horizon: float) -> None:
