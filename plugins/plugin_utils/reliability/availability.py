@@ -5,10 +5,11 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .answer import MINUTES_PER_MONTH, Basis, in_words
-from .importance import Contribution, birnbaum, contributions
+from .importance import Contribution, ranked, weighed
 from .repair import Crews
 from .structure import INSTANCE, Node, independent, k_of_n
 
@@ -39,8 +40,8 @@ def availability(root: Node, needed: int, *, crews: Crews | None = None, budget:
     """`budget` is the unavailability that is allowed. ReliabilityError where it is too large to be exact."""
     found = k_of_n(root, needed, crews)
     down = found.unavailability
-    parts = tuple(contributions(root, needed, crews))
-    rate = None if crews else _outage_rate(root, needed)
+    units = weighed(root, needed, crews)
+    rate = None if crews else _outage_rate(units)
     return Availability(
         needed=needed,
         instances=root.size,
@@ -52,7 +53,7 @@ def availability(root: Node, needed: int, *, crews: Crews | None = None, budget:
         outages_per_year=None if rate is None else rate * YEAR,
         outage=down / rate if rate else None,
         if_independent=None if crews else k_of_n(independent(root), needed).unavailability,
-        contributors=parts,
+        contributors=tuple(ranked(units, down)),
         basis=Basis(_method(crews), _assumptions(root, crews), _doubts(root, needed, crews, down)),
     )
 
@@ -61,10 +62,10 @@ def _all(node: Node) -> list[Node]:
     return [node] + [unit for member in node.members for unit in _all(member)]
 
 
-def _outage_rate(root: Node, needed: int) -> float | None:
+def _outage_rate(units: Sequence[tuple[Node, float, float]]) -> float | None:
     """Outages of the fleet a second: each unit fails once in mtbf + mttr, and ends the service if it then decides."""
     rates = []
-    for node, decides in birnbaum(root, needed):
+    for node, decides, _down in units:
         if node.chance.mtbf is not None and node.chance.mttr is not None:
             rates.append(decides / (node.chance.mtbf + node.chance.mttr))
         elif node.chance.down:

@@ -9,8 +9,10 @@ would be gone if the unit never failed: Birnbaum's times the unit's own unavaila
 they need not add up to 1.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from .repair import Crews
 from .structure import DOWN, INSTANCE, UP, Chance, Node, Row, fleet, inner, k_of_n, product, running
@@ -29,11 +31,21 @@ class Contribution:
 
 def contributions(root: Node, needed: int, crews: Crews | None = None) -> list[Contribution]:
     """Of each zone, host and instance; the largest criticality first."""
-    total = k_of_n(root, needed, crews).unavailability
+    return ranked(weighed(root, needed, crews), k_of_n(root, needed, crews).unavailability)
+
+
+def weighed(root: Node, needed: int, crews: Crews | None = None) -> list[tuple[Node, float, float]]:
+    """Each unit with its importance by Birnbaum and its own unavailability."""
+    if crews:
+        return list(_crewed(root, needed, crews))
+    return [(node, decides, node.chance.down) for node, decides in birnbaum(root, needed)]
+
+
+def ranked(units: Sequence[tuple[Node, float, float]], unavailability: float) -> list[Contribution]:
+    """What they contribute to the fleet's `unavailability`."""
     found = []
-    weighed = _crewed(root, needed, crews) if crews else ((*one, one[0].chance.down) for one in birnbaum(root, needed))
-    for node, decides, down in weighed:
-        share = min(1.0, decides * down / total) if total else 0.0
+    for node, decides, down in units:
+        share = min(1.0, decides * down / unavailability) if unavailability else 0.0
         found.append(Contribution(node.kind, node.name, down, decides, share))
     return sorted(found, key=lambda one: (-one.criticality, -one.birnbaum, one.kind, one.name))
 
@@ -71,10 +83,13 @@ def _crewed(root: Node, needed: int, crews: Crews) -> Iterator[tuple[Node, float
     """By working everything out anew with a unit always up, and always down (among what is then likely for the others)."""
     units = root.units(crews.level)
     shares = {unit.chance: down_share(units, index, crews) for index, unit in enumerate(units)}
+    known: dict[object, float] = {}
     for path, node in _paths(root):
-        up = k_of_n(_with(root, path, UP), needed, crews).unavailability
-        down = k_of_n(_with(root, path, DOWN), needed, crews).unavailability
-        yield node, down - up, shares[node.chance] if node.kind == crews.level else node.chance.down
+        alike = _shapes(root, path)
+        if alike not in known:
+            up = k_of_n(_with(root, path, UP), needed, crews).unavailability
+            known[alike] = k_of_n(_with(root, path, DOWN), needed, crews).unavailability - up
+        yield node, known[alike], shares[node.chance] if node.kind == crews.level else node.chance.down
 
 
 def down_share(units: Sequence[Node], index: int, crews: Crews) -> float:
@@ -88,6 +103,17 @@ def _paths(node: Node, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, 
     for index, member in enumerate(node.members):
         yield (*path, index), member
         yield from _paths(member, (*path, index))
+
+
+def _shapes(node: Node, path: tuple[int, ...]) -> tuple[object, ...]:
+    """What tells a unit from another but for names: itself, and the domains around it."""
+    below = _shapes(node.members[path[0]], path[1:]) if path else ()
+    return (_shape(node), *below)
+
+
+@lru_cache(maxsize=10_000)
+def _shape(node: Node) -> object:
+    return node.kind, node.chance, tuple(sorted(Counter(_shape(member) for member in node.members).items(), key=repr))
 
 
 def _with(node: Node, path: tuple[int, ...], chance: Chance) -> Node:

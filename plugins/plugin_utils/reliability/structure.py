@@ -79,7 +79,7 @@ class Long:
 
 
 def k_of_n(root: Node, needed: int, crews: Crews | None = None) -> Long:
-    """At least `needed` of the tree's instances up. ReliabilityError: crews repair unequal kinds of nothing, or it is too large."""
+    """At least `needed` of the tree's instances up. ReliabilityError: crews have nothing to repair, or it is too large."""
     size = root.size
     check_work(root, crews)
     rows = table(root, crews.level if crews else None)
