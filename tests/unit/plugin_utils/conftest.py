@@ -52,6 +52,23 @@ basic_auth_users:
 """
 
 
+MONTH = 720  # hours
+THERMOSTATS = {"home-1": (range(200, 202), range(0), 500), "home-2": (range(300, 303), range(300, 303), MONTH)}
+
+
+def a_month_of_thermostats() -> str:
+    """A sample an hour of two instances. home-1: an outage at 200, a restart at 500 that only the counter tells; home-2: a planned stop."""
+    families: dict[str, list[str]] = {}
+    for host, (down, unwanted, restarted) in THERMOSTATS.items():
+        labels = f'{{agent="thermostat",agent_id="thermostat@0",host="{host}"}}'
+        for hour in range(MONTH):
+            values = {"up": hour not in down, "wanted": hour not in unwanted, "restarts_total": hour > restarted}
+            for name, value in values.items():
+                line = f"agentfactory_agent_{name}{labels} {int(value)} {1790000000 + 3600 * hour}"
+                families.setdefault(name, []).append(line)
+    return "\n".join(line for lines in families.values() for line in lines) + "\n# EOF\n"
+
+
 @dataclass(frozen=True)
 class Secured:
     """A Prometheus that wants TLS, a client's certificate, a user and a password; and all that as options."""
@@ -70,6 +87,13 @@ class Secured:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Its URL."""
     with _running(tmp_path_factory.mktemp("prometheus")) as address:
+        yield f"http://{address}"
+
+
+@pytest.fixture(scope="session")
+def thermostats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one that has scraped two instances of an agent for a month."""
+    with _running(tmp_path_factory.mktemp("thermostats"), samples=a_month_of_thermostats()) as address:
         yield f"http://{address}"
 
 
@@ -104,15 +128,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @contextmanager
-def _running(folder: Path, *options: str) -> Iterator[str]:
+def _running(folder: Path, *options: str, samples: str = SAMPLES) -> Iterator[str]:
     """Run one on a port that the kernel chooses; gives its address as soon as it answers."""
     if not shutil.which("prometheus"):
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing("no prometheus here: tools/packages unit")
     (folder / "prometheus.yml").write_text("global: {}\n")
-    (folder / "samples").write_text(SAMPLES)
+    (folder / "samples").write_text(samples)
     subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", "samples", "data"],
+        ["promtool", "tsdb", "create-blocks-from", "--max-block-duration=2000h", "openmetrics", "samples", "data"],
         cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     places = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
