@@ -4,10 +4,8 @@
 """A real Prometheus for the tests, with a few samples of the past, and none that it collects itself; and a real browser."""
 
 import os
-import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from .. import prometheus_server
 from .browser import Browser, running
 
 # 1790000000 is 2026-09-21 14:13:20 UTC
@@ -129,40 +128,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @contextmanager
 def _running(folder: Path, *options: str, samples: str = SAMPLES) -> Iterator[str]:
-    """Run one on a port that the kernel chooses; gives its address as soon as it answers."""
-    if not shutil.which("prometheus"):
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("no prometheus here: tools/packages unit")
+    """Run one that has these samples and scrapes nothing; gives its address as soon as it answers."""
     (folder / "prometheus.yml").write_text("global: {}\n")
-    (folder / "samples").write_text(samples)
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "--max-block-duration=2000h", "openmetrics", "samples", "data"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    places = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
-    with subprocess.Popen(
-        ["prometheus", *places, "--web.listen-address=127.0.0.1:0", *options],
-        cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    ) as process:  # fmt: skip
-        try:
-            yield _address(process)
-        finally:
-            process.terminate()
-            process.communicate()
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    """From its log, which ends when it does."""
-    guard = threading.Timer(60, process.kill)
-    guard.start()
-    address, ready, seen = "", False, []  # the two come in any order
-    assert process.stderr
-    for line in process.stderr:
-        seen.append(line)
-        if found := re.search(r'msg="Listening on" address=(\S+)', line):
-            address = found[1]
-        ready = ready or "Server is ready to receive web requests" in line
-        if ready and address:
-            guard.cancel()
-            return address
-    raise RuntimeError("prometheus did not start:\n" + "".join(seen))
+    prometheus_server.backfill(folder, samples)
+    with prometheus_server.running(folder, *options) as address:
+        yield address
