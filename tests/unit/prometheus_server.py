@@ -43,10 +43,13 @@ def running(folder: Path, *options: str) -> Iterator[str]:
         cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         try:
-            yield _address(process)
+            address = _address(process)
+            assert process.stderr
+            # It would stop where nobody reads what it says.
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            yield address
         finally:
             process.terminate()
-            process.communicate()
 
 
 def _address(process: subprocess.Popen[str]) -> str:

@@ -29,7 +29,7 @@ FOLDER = ROLE / "files/dashboards"
 NAMES = ["agent", "fleet", "genai", "host", "loadbalancer", "monitoring", "rollout", "slo"]
 DASHBOARDS = {name: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in NAMES}
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
-BUILT_IN = {"__rate_interval", "__range", "__url_time_range", "__value.raw", "__data.fields"}
+BUILT_IN = {"__all", "__rate_interval", "__range", "__url_time_range", "__value.raw", "__data.fields"}
 
 each = pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=DASHBOARDS)
 
