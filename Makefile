@@ -15,7 +15,7 @@ PYTEST := .venv/bin/python -m pytest
 SHARED := -n auto --dist worksteal
 ARGS ?=
 
-.PHONY: help setup packages requirements lab lab-down demo bench test lint unit unit-oldest unit-py39 integration molecule sanity docs build clean
+.PHONY: help setup packages requirements dashboards lab lab-down demo bench test lint unit unit-oldest unit-py39 integration molecule sanity docs build clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ integration: setup ## Tests on real hosts, and of the example agents
 
 molecule: setup packages ## The scenarios under molecule/
 	@tools/molecule $(ARGS)
+
+dashboards: setup ## Write the dashboards of the role monitoring anew (tools/dashboards)
+	.venv/bin/python tools/dashboards
 
 docs: setup ## The reference of modules, plugins and roles, as HTML in dist/docs
 	@tools/docs

@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Monitoring with the real exporters, Prometheus and Alertmanager of Debian: over TLS with a password, up to the message that
 somebody gets. The receiver of that message is a small HTTP server beside Alertmanager.
+
+Grafana is a stand-in, since Debian does not have it: its group, its directory and a unit of its name that does nothing. What the
+role brings for it is looked at; that Grafana reads it is not tested.
 """
 
 import json
@@ -17,9 +20,23 @@ import yaml
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
 
-from .harness import Fleet, Lab, Result, until
+from ..unit.monitoring import grafana_variables
+from .harness import ROOT, Fleet, Lab, Result, until
 
 PASSWORD = "password-of-the-scrape"
+GRAFANAS_PASSWORD = "password-of-grafana"
+GRAFANA = """
+getent group grafana >/dev/null || groupadd --system grafana
+mkdir -p /etc/grafana/provisioning/datasources /etc/grafana/provisioning/dashboards
+printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system/grafana-server.service
+systemctl daemon-reload
+"""
+NO_GRAFANA = """
+systemctl disable --now --quiet grafana-server
+rm -rf /etc/grafana /etc/systemd/system/grafana-server.service
+groupdel grafana
+systemctl daemon-reload
+"""
 
 RECEIVER = """
 import http.server, sys
@@ -53,7 +70,7 @@ class Monitored:
     def _write_inventory(self, folder: Path) -> None:
         (lab,) = yaml.safe_load((self.fleet.lab.inventory / "hosts.yml").read_text()).values()
         self.fleet.hosts_file = folder / "hosts.yml"
-        inventory = {"lab": lab, "monitoring": {"hosts": {self.server.name: {}}}}
+        inventory = {"lab": lab, **{group: {"hosts": {self.server.name: {}}} for group in ("monitoring", "grafana")}}
         self.fleet.hosts_file.write_text(yaml.safe_dump(inventory))
 
     def _write_variables(self, folder: Path) -> None:
@@ -71,6 +88,8 @@ class Monitored:
                     "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
                     "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
                     "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
+                    "monitoring_grafana_packages": [], "monitoring_grafana_ca": certificate, "monitoring_grafana_username": "grafana",
+                    "monitoring_grafana_password": GRAFANAS_PASSWORD, "monitoring_grafana_prometheus_url": "https://prometheus.example.org",
                     "monitoring_receivers": [
                         {"name": "people", "webhook_configs": [{"url": "http://127.0.0.1:9999/", "send_resolved": True}]}
                     ],
@@ -98,12 +117,14 @@ def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFa
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
     module_fleet.write({"probe-agent": {"instances": 2}}).deploy().ok()
+    made.server.sh(GRAFANA)
     made.server.sh("cat > /var/tmp/receiver.py", data=RECEIVER)
     made.server.sh(
         "rm -f /var/tmp/received.jsonl; systemd-run --quiet --collect --unit=receiver python3 /var/tmp/receiver.py"
     )
     yield made
     made.server.sh("systemctl stop receiver")
+    made.server.sh(NO_GRAFANA)
 
 
 def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
@@ -114,6 +135,7 @@ def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
     assert again.changed == 0, again.output
     for log in monitored.fleet.folder.glob("*.txt"):
         assert PASSWORD not in log.read_text()
+        assert GRAFANAS_PASSWORD not in log.read_text()
 
 
 def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
@@ -164,6 +186,43 @@ def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(monitore
     until(lambda: monitored.received("AgentDown", "resolved"), "the receiver hears that it is back", 120)
 
 
+def test_every_panel_has_data(monitored: Monitored) -> None:
+    """Of the dashboards whose series are all here; the others have theirs in the unit tests. A list of alerts may be empty."""
+    client = prometheus.Client(prometheus.Connection(f"http://{monitored.server.address}:9090"))
+    for name in ("fleet", "agent", "host", "monitoring"):
+        dashboard = json.loads((ROOT / f"roles/monitoring/files/dashboards/{name}.json").read_text())
+        chosen = grafana_variables.chosen(client, dashboard)
+        assert all(chosen.values()), chosen
+        for panel in dashboard["panels"]:
+            queries = [grafana_variables.filled(target["expr"], chosen) for target in panel.get("targets", [])]
+            if queries and "noValue" not in panel["fieldConfig"]["defaults"]:
+                until(
+                    lambda queries=queries: any(map(monitored.ask, queries)), f"data for {name}: {panel['title']}", 120
+                )
+
+
+def test_grafana_is_told_of_prometheus_and_the_dashboards(monitored: Monitored) -> None:
+    def read(path: str) -> Any:
+        return yaml.safe_load(monitored.server.sh(f"cat /etc/grafana/provisioning/{path}/agentfactory.yml"))
+
+    (source,) = read("datasources")["datasources"]
+    assert (source["type"], source["url"]) == ("prometheus", "https://prometheus.example.org")
+    assert (source["basicAuth"], source["basicAuthUser"]) == (True, "grafana")
+    assert source["jsonData"]["timeInterval"] == "2s"
+    place = "/etc/grafana/agentfactory"
+    files = {"basicAuthPassword": f"{place}/password", "tlsCACert": f"{place}/ca.pem"}
+    assert source["secureJsonData"] == {key: f"$__file{{{path}}}" for key, path in files.items()}
+    assert monitored.server.sh(f"cat {place}/password") == GRAFANAS_PASSWORD
+    assert monitored.server.sh(f"stat -c '%a %U %G' {place}/password") == "640 root grafana"
+    (provider,) = read("dashboards")["providers"]
+    assert provider["options"] == {"path": f"{place}/dashboards"}
+    brought = monitored.server.sh(f"cd {place}/dashboards && sha256sum *.json")
+    folder = ROOT / "roles/monitoring/files/dashboards"
+    ours = subprocess.run("sha256sum *.json", shell=True, cwd=folder, capture_output=True, text=True, check=True)
+    assert brought == ours.stdout.strip()
+    assert monitored.server.sh("systemctl is-active grafana-server") == "active"
+
+
 def test_an_update_is_silenced_while_it_lasts(monitored: Monitored) -> None:
     monitored.fleet.write({"probe-agent": {"instances": 2, "version": "1.1.0"}})
     url = f"http://{monitored.server.address}:9093"
@@ -192,3 +251,4 @@ def test_it_can_be_taken_away_again(monitored: Monitored) -> None:
         assert host.get(9472, "/metrics")[0] == host.get(9100, "/metrics")[0] == 0
         assert host.sh("ls -d /opt/agentfactory-exporter /etc/agentfactory-exporter 2>/dev/null", check=False) == ""
     assert monitored.server.get(9090, "/-/ready")[0] == 0
+    assert monitored.server.sh("find /etc/grafana -type f") == ""

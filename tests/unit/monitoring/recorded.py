@@ -76,9 +76,13 @@ def prometheus(folder: Path) -> Iterator[str]:
 
     with _served(page) as port:
         # What was recorded without these labels (by rules) stays so.
-        own = [{"source_labels": ["job"], "regex": "fleet", "target_label": label, "replacement": ""} for label in ("instance", "job")]
+        own = [
+            {"source_labels": ["job"], "regex": "fleet", "target_label": label, "replacement": ""}
+            for label in ("instance", "job")
+        ]
         scrape = {
-            "job_name": "fleet", "honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}], "metric_relabel_configs": own,
+            "job_name": "fleet", "honor_labels": True,
+            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}], "metric_relabel_configs": own,
         }  # fmt: skip
         times = {"scrape_interval": "2s", "evaluation_interval": "1s"}
         _write(folder / "prometheus.yml", {"global": times, "rule_files": ["rules/*.yml"], "scrape_configs": [scrape]})
