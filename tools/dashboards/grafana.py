@@ -18,6 +18,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 RUNBOOKS = "https://github.com/agentfactory/agentfactory.core/blob/main/docs/runbooks"
 WIDTH = 24
 TAG = "agentfactory"
+LETTERS = "ABCDEFGHIJ"
 PLAIN: Steps = [(None, "blue")]
 STATES = ["running", "proving", "stopped", "failed", "crash-looping", "not-activated"]
 STATE_COLORS = ["green", "blue", "text", "red", "dark-red", "text"]
@@ -108,9 +109,9 @@ def table(
     empty: str = "", runbooks: tuple[str, ...] = (),
 ) -> Json:  # fmt: skip
     """One row for each set of labels, which are its first columns; `columns`: heading -> `column`; `links`: label -> where to."""
-    overrides = [
-        _override(heading, letter, one) for (heading, one), letter in zip(columns.items(), "ABCDEFGHIJ", strict=False)
-    ]
+    # What Grafana calls the values of several queries, and of one.
+    names = [f"Value #{letter}" for letter in LETTERS[: len(columns)]] if len(columns) > 1 else ["Value"]
+    overrides = [_override(heading, name, one) for (heading, one), name in zip(columns.items(), names, strict=True)]
     overrides += [
         _by_name(label, {"id": "links", "value": [{"title": f"Open {label}", "url": url, "targetBlank": False}]})
         for label, url in (links or {}).items()
@@ -149,7 +150,7 @@ def words_for(words: Json) -> list[Json]:
     return [{"type": "value", "options": options}]
 
 
-def _override(heading: str, letter: str, one: Json) -> Json:
+def _override(heading: str, name: str, one: Json) -> Json:
     properties = [{"id": "displayName", "value": heading}, {"id": "unit", "value": one["unit"]}]
     if one["words"]:
         properties.append({"id": "mappings", "value": words_for(one["words"])})
@@ -158,7 +159,7 @@ def _override(heading: str, letter: str, one: Json) -> Json:
             {"id": "thresholds", "value": _thresholds(one["steps"])},
             {"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}},
         ]
-    return _by_name(f"Value #{letter}", *properties)
+    return _by_name(name, *properties)
 
 
 def _by_name(name: str, *properties: Json) -> Json:
@@ -187,7 +188,7 @@ def _targets(
             "refId": letter, "datasource": SOURCE, "expr": expression, "legendFormat": legend or "__auto", "format": form,
             "instant": instant, "range": not instant, "editorMode": "code",
         }
-        for (legend, expression), letter in zip(queries, "ABCDEFGHIJ", strict=False)
+        for (legend, expression), letter in zip(queries, LETTERS, strict=False)
     ]  # fmt: skip
 
 
