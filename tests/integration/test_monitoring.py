@@ -116,7 +116,8 @@ def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFa
     made = Monitored(module_fleet, tmp_path_factory.mktemp("monitoring"))
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
-    module_fleet.write({"probe-agent": {"instances": 2}}).deploy().ok()
+    # With a limit: of an agent that has none, nobody counts how often it was held back.
+    module_fleet.write({"probe-agent": {"instances": 2, "resources": {"cpu": 0.5}}}).deploy().ok()
     made.server.sh(GRAFANA)
     made.server.sh("cat > /var/tmp/receiver.py", data=RECEIVER)
     made.server.sh(
