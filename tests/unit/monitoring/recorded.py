@@ -69,7 +69,7 @@ def prometheus(folder: Path) -> Iterator[str]:
         times += range(-900, 1, 15)
         past += [f"{line(name, series, recorded, now + at)} {now + at}\n" for at in times]
     backfill(folder, "".join(past) + "# EOF\n")
-    _yesterdays_signals(folder, now)
+    _record_yesterday(folder, _put_rules(folder / "rules"), now)
 
     def page() -> str:
         return "".join(line(*sample, time.time()) + "\n" for sample in samples)
@@ -90,25 +90,26 @@ def prometheus(folder: Path) -> Iterator[str]:
             yield address
 
 
-def _yesterdays_signals(folder: Path, now: float) -> None:
-    """What the rule of anomalies would have recorded. The rules of the running one: as the role has them, but more often."""
-    (folder / "rules").mkdir()
+def _put_rules(folder: Path) -> list[dict[str, str]]:
+    """The role's rules, but evaluated every second; those that record what anomalies are looked for in."""
+    folder.mkdir()
+    signals = []
     for path in RULES.glob("*.yml"):
         document = yaml.safe_load(path.read_text())
         for group in document["groups"]:
             group["interval"] = "1s"
-        _write(folder / "rules" / path.name, document)
-    signals = [rule for rule in document_rules("anomaly") if rule.get("record") == "agentfactory:signal"]
-    _write(folder / "past.yml", {"groups": [{"name": "past", "interval": "5m", "rules": signals}]})
+            signals += [rule for rule in group["rules"] if rule.get("record") == "agentfactory:signal"]
+        _write(folder / path.name, document)
+    return signals
+
+
+def _record_yesterday(folder: Path, signals: list[dict[str, str]], now: float) -> None:
+    """What these rules would have recorded."""
+    _write(folder / "yesterday.yml", {"groups": [{"name": "yesterday", "interval": "5m", "rules": signals}]})
     _write(folder / "prometheus.yml", {})
     with running(folder) as address:
         span = ["--start", str(int(now) - HOURS * 3600), "--end", str(int(now) - 600), "--output-dir", "data"]
-        promtool(folder, "tsdb", "create-blocks-from", "rules", *span, "--url", f"http://{address}", "past.yml")
-
-
-def document_rules(name: str) -> list[dict[str, str]]:
-    document = yaml.safe_load((RULES / f"{name}.yml").read_text())
-    return [rule for group in document["groups"] for rule in group["rules"]]
+        promtool(folder, "tsdb", "create-blocks-from", "rules", *span, "--url", f"http://{address}", "yesterday.yml")
 
 
 def _write(path: Path, document: object) -> None:
