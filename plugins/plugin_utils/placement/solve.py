@@ -1,0 +1,294 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The answer: who goes where, in which order, how far from the best that can be, or why not.
+
+What counts, in this order: everybody has a place; zones as even as they can be; as few moves as possible; the lowest highest use.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from . import bounds, evict, exact, explain, heuristic, order
+from .balance import Balance
+from .bounds import Bounds
+from .grid import PPM, Grid, build
+from .loss import Loss, losses
+from .order import Order, Step
+from .problem import PlacementError, Problem
+from .state import State
+
+_ENOUGH = PPM // 1000  # a highest use within a thousandth of the bound is not improved any more
+_SMALL = 600  # columns up to which the lowest use is looked for exactly
+_ROUNDS = 4
+_CEILINGS = (98, 95, 92, 90, 87, 84, 80, 75, 70, 60, 50)  # percent of each host, tried in turn to survive a loss
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is to be done, and how good it is.
+
+    `placement`: agent -> index -> host. `changes`: what differs from what runs; `order`: the same, in an order that overfills no
+    host. `without`: agents with instances that have no place, and why; then there is nothing to carry out. `stuck`: instances with
+    fixed state that should leave their host and cannot. `relaxed`: the skew of agents that could only be placed less evenly.
+    `losses`: hosts whose loss the others cannot take (asked with `host_loss`). `moves`: restarts count as well; hops do not.
+    `max_utilisation` in millionths; `hosts` that hold an instance. `proven`: no placement is better in `moves`.
+    """
+
+    problem: Problem
+    placement: dict[str, dict[int, str]]
+    changes: list[Step]
+    order: Order
+    without: list[explain.Shortage]
+    stuck: list[str]
+    relaxed: dict[str, int]
+    losses: list[Loss]
+    moves: int
+    max_utilisation: int
+    hosts: int
+    bounds: Bounds
+    method: str
+    assumptions: list[str] = field(default_factory=list)
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can be carried out as asked."""
+        return not (self.without or self.stuck or self.losses or self.order.deadlocked)
+
+    @property
+    def proven(self) -> bool:
+        return self.moves == self.bounds.moves
+
+    @property
+    def gaps(self) -> dict[str, int]:
+        """How far from the bounds: moves, millionths of the bound of the highest use, hosts."""
+        use = (self.max_utilisation - self.bounds.max_utilisation) * PPM // max(1, self.bounds.max_utilisation)
+        return {
+            "moves": self.moves - self.bounds.moves,
+            "max_utilisation": max(0, use),
+            "hosts": self.hosts - self.bounds.hosts,
+        }
+
+
+@dataclass
+class _Found:
+    """A state, and what is known of it."""
+
+    state: State
+    least: int
+    """a lower bound of its moves"""
+    relaxed: dict[str, int] = field(default_factory=dict)
+    exact: bool = False
+    no_room: bool = False
+    """proven: not everything can be placed"""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return sum(self.state.missing), self.state.moves
+
+
+def solve(problem: Problem, *, proof: bool | None = None) -> Answer:
+    """Place everything. `proof`: whether HiGHS is asked too; None: where it is installed. PlacementError where it is not."""
+    if proof and not exact.installed():
+        raise PlacementError(["proof: needs the Python package highspy, which is not installed"])
+    proof = exact.installed() if proof is None else proof
+    found = _search(problem, proof=proof)
+    lost: list[Loss] = []
+    if problem.host_loss and not any(found.state.missing):
+        found, lost = _survive(found)
+    _balance(found, proof=proof)
+    if lost:
+        lost = losses(found.state)
+    return _answer(problem, found, lost)
+
+
+def _search(problem: Problem, *, proof: bool) -> _Found:
+    """Relax the rules of those that want to be spread evenly, one by one, while they have no place."""
+    relaxed: dict[str, int] = {}
+    best: _Found | None = None
+    while True:
+        grid = build(problem, relaxed)
+        found = _place(grid, proof=proof, relaxed=relaxed)
+        if best is None or found.key[0] < best.key[0]:
+            best = found
+        lacking = [
+            agent
+            for agent, count in zip(problem.agents, found.state.missing, strict=True)
+            if count and agent.spread == "even" and relaxed.get(agent.name, 1) < agent.count
+        ]
+        if not lacking:
+            return best
+        relaxed = relaxed | {agent.name: relaxed.get(agent.name, 1) + 1 for agent in lacking}
+
+
+def _place(grid: Grid, *, proof: bool, relaxed: dict[str, int]) -> _Found:
+    """The best of a few ways: level, tight, each with ejection chains; then exactly, where that is possible."""
+    away = sum(grid.away)
+    base = State(grid)
+    least = away + evict.keep(base)
+    tries = []
+    for tight in (False, True):
+        state = _start(base)
+        left = heuristic.place(state, tight=tight)
+        tries.append((state, left))
+        if not left and state.moves == least:
+            return _Found(state, least, relaxed)
+    done = []
+    for state, left in reversed(tries):
+        chains = heuristic.Chains(state)
+        failed: set[int] = set()
+        for agent in left:
+            if agent not in failed and not chains.insert(agent):
+                failed.add(agent)
+        heuristic.go_home(state)
+        done.append(_Found(state, least, relaxed))
+        if done[-1].key == (0, least):
+            break
+    best = min(done, key=lambda found: found.key)
+    if proof and best.key != (0, least):
+        best = _exactly(best) if exact.Question.size(grid) <= exact.COLUMNS else _neighbourhoods(best)
+    return best
+
+
+def _start(base: State) -> State:
+    """A copy to go on with."""
+    return State(base.grid).load(base.counts())
+
+
+def _exactly(found: _Found) -> _Found:
+    grid = found.state.grid
+    result = exact.Question(grid, found.relaxed).fewest_moves()
+    heavy = sum(grid.count) + 1
+    least = max(found.least, sum(grid.away) + result.bound) if result.bound < heavy else found.least
+    state = found.state
+    better = _valid(grid, result)
+    if better is not None and (sum(better.missing), better.moves) < found.key:
+        state = better
+    return replace(found, state=state, least=least, exact=result.optimal, no_room=result.bound >= heavy)
+
+
+def _valid(grid: Grid, result: exact.Exact) -> State | None:
+    """The exact search's answer, where its rounded numbers are within the rules."""
+    if result.counts is None:
+        return None
+    state = State(grid).load(result.counts)
+    over = any(there.get(agent, 0) > grid.limit[agent] for there in state.on for agent in there)
+    if over or min(state.missing, default=0) < 0 or any(state.short(h) for h, use in enumerate(grid.active) if use):
+        return None
+    return state
+
+
+def _neighbourhoods(found: _Found) -> _Found:
+    """Solve parts exactly, in turn: hosts that somebody had to leave or came to, and those with most room."""
+    grid = found.state.grid
+    width = max(1, exact.Question.size(grid) // max(1, len(grid.avail)))
+    many = max(4, exact.COLUMNS // 4 // width)
+    for turn in range(_ROUNDS):
+        state = found.state
+        touched = {
+            h for agent, there in enumerate(grid.kept) for h, n in there.items() if state.on[h].get(agent, 0) < n
+        }
+        rest = sorted(
+            (h for h, active in enumerate(grid.active) if active and h not in touched),
+            key=lambda h: (state.level(h), h),
+        )
+        hosts = sorted(touched)[: many // 2]
+        hosts += rest[turn * many // 2 :][: many - len(hosts)]
+        result = exact.Question(grid, found.relaxed, hosts, state.counts()).fewest_moves(quick=True)
+        better = _valid(grid, result)
+        if better is not None and (sum(better.missing), better.moves) < found.key:
+            found = replace(found, state=better)
+        if found.key == (0, found.least):
+            break
+    return found
+
+
+def _survive(found: _Found) -> tuple[_Found, list[Loss]]:
+    """The first of ever lower ceilings under which whatever host is lost finds room elsewhere; else what is lost as it is."""
+    lost = losses(found.state)
+    if not lost:
+        return found, []
+    grid = found.state.grid
+    for percent in _CEILINGS:
+        other = _place(grid.with_ceiling(percent * PPM // 100), proof=False, relaxed=found.relaxed)
+        if any(other.state.missing):
+            break
+        Balance(other.state, 0).run()
+        other.state.grid = grid
+        if not losses(other.state):
+            return replace(other, least=found.least), []
+    return found, lost
+
+
+def _balance(found: _Found, *, proof: bool) -> None:
+    """Lower the highest use among placements with as many moves. Where a loss must be survived, only if it still is."""
+    state = found.state
+    if any(state.missing):
+        return
+    before = state.counts()
+    bound = _use_bound(found)
+    guarded = state.grid.problem.host_loss
+    Balance(state, bound + bound * _ENOUGH // PPM).run()
+    size = exact.Question.size(state.grid)
+    if proof and not guarded and size <= _SMALL and _highest(state) > bound + bound * _ENOUGH // PPM:
+        away = sum(state.grid.away)
+        better = _valid(
+            state.grid, exact.Question(state.grid, found.relaxed).lowest_use(state.moves - away, quick=True)
+        )
+        if better is not None and (sum(better.missing), better.moves, _highest(better)) < (*found.key, _highest(state)):
+            found.state = better
+    if guarded and losses(found.state) and not losses(State(state.grid).load(before)):
+        found.state = State(state.grid).load(before)
+
+
+def _use_bound(found: _Found) -> int:
+    """With so few moves that nobody had a choice, all the others stay where they are."""
+    grid, moves = found.state.grid, found.state.moves
+    forced = moves == sum(grid.away) and not any(found.state.missing)
+    kept = grid.kept if forced else [there if fixed else {} for there, fixed in zip(grid.kept, grid.fixed, strict=True)]
+    return bounds.utilisation(grid, kept)
+
+
+def _highest(state: State) -> int:
+    return max((state.level(host) for host, active in enumerate(state.grid.active) if active), default=0)
+
+
+def _answer(problem: Problem, found: _Found, lost: list[Loss]) -> Answer:
+    state = found.state
+    grid = state.grid
+    placement, without = order.instances(grid, state.counts())
+    changes = order.changes(grid, placement)
+    stuck = [
+        f"{agent.name}@{index}"
+        for agent in problem.agents
+        for index, host in problem.current.get(agent.name, {}).items()
+        if agent.state == "fixed" and index < agent.count and host in _not_home(problem, agent.hosts)
+    ]
+    return Answer(
+        problem=problem,
+        placement=placement,
+        changes=changes,
+        order=order.order(grid, changes),
+        without=explain.shortages(state, without, proven=found.no_room),
+        stuck=stuck,
+        relaxed=found.relaxed,
+        losses=lost,
+        moves=state.moves,
+        max_utilisation=_highest(state),
+        hosts=sum(bool(there) for there in state.on),
+        bounds=Bounds(found.least, _use_bound(found), bounds.hosts(grid)),
+        method="search, and HiGHS" if found.exact else "search",
+        assumptions=_assumptions(problem),
+    )
+
+
+def _not_home(problem: Problem, hosts: tuple[str, ...] | None) -> set[str]:
+    return {h.name for h in problem.hosts if h.state != "active" or (hosts is not None and h.name not in hosts)}
+
+
+def _assumptions(problem: Problem) -> list[str]:
+    return [
+        f"{agent.name} says nothing of {resource}: counted as 0"
+        for agent in problem.agents
+        for resource in problem.resources
+        if resource in ("cpu", "memory") and resource not in agent.needs
+    ]
