@@ -50,6 +50,8 @@ options:
       - The agents by name.
       - Each has C(version), C(hosts) (a pattern), and where wanted C(instances), C(config), C(secrets), C(ports),
         C(resources), C(state), C(rollout) and C(source).
+      - C(count), in place of C(instances), is how many run on all these hosts together; C(placement.yml) beside this file, which
+        M(agentfactory.core.agent_placement) writes, says where.
     type: dict
     default: {}
 """
@@ -74,15 +76,15 @@ import os
 import traceback
 from typing import Any, NoReturn
 
-from ansible.errors import AnsibleError, AnsibleParserError, ExitCode
-from ansible.inventory.manager import IGNORED, InventoryManager
+from ansible.errors import AnsibleParserError, ExitCode
+from ansible.inventory.manager import InventoryManager
 from ansible.plugins.inventory import BaseInventoryPlugin
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
-from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_inventory import FILES, document, label, read
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_placement import FILE as PLACEMENT
 
 GROUP = _fleet.GROUP
-_FILES = ("fleet.yml", "fleet.yaml")
 
 
 class InventoryModule(BaseInventoryPlugin):
@@ -91,31 +93,24 @@ class InventoryModule(BaseInventoryPlugin):
     NAME = "agentfactory.core.fleet"
 
     def verify_file(self, path: str) -> bool:
-        return os.path.basename(path) in _FILES and super().verify_file(path)
+        return os.path.basename(path) in (*FILES, PLACEMENT) and super().verify_file(path)
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache=cache)
-        data = loader.load_from_file(path, cache="none", trusted_as_template=True)
-        if not isinstance(data, dict) or data.get("plugin") != self.NAME:
+        if os.path.basename(path) == PLACEMENT:
+            return  # where a directory is the inventory; the fleet beside it has read it
+        data = document(loader, path)
+        if data is None:
             raise AnsibleParserError(f"{path} is not a file of {self.NAME}")
-        label = _label(path)
         try:
-            hosts = self._sources(data.get("inventory"), path, label)
-            fleet = _fleet.load(
-                data,
-                path=path,
-                text=_source_text(loader, path),
-                select=_selector(hosts),
-                catalog=Catalog,
-                label=label,
-            )
-            self._check_groups(hosts, fleet, label)
+            fleet, hosts = read(loader, path, data)
+            self._check_groups(hosts, fleet)
             _copy(hosts, inventory)
             _declare(inventory, fleet)
         except _fleet.FleetError as error:
             self._stop(error.problems, error)
         except Exception as error:
-            self._stop([f"{label}: {type(error).__name__}: {error}"], error)
+            self._stop([f"{label(path)}: {type(error).__name__}: {error}"], error)
 
     def _stop(self, problems: list[str], cause: Exception) -> NoReturn:
         """End the run. Any exception would become a warning, and the playbook would run on hosts without agents."""
@@ -125,38 +120,12 @@ class InventoryModule(BaseInventoryPlugin):
         self.display.error("\n  ".join(lines), wrap_text=False)
         raise SystemExit(int(ExitCode.PARSER_ERROR)) from cause
 
-    def _sources(self, given: object, path: str, label: str) -> InventoryManager:
-        """An inventory of its own: patterns see the fleet's sources, whatever else the run was given."""
-        base = os.path.dirname(os.path.abspath(path))
-        manager = InventoryManager(loader=self.loader, sources=[], parse=False)
-        named = [given] if isinstance(given, str) else given
-        if not named:
-            beside = [name for name in sorted(os.listdir(base)) if not IGNORED.search(os.fsencode(name))]
-            named = [name for name in beside if name not in _FILES]
-        problems = []
-        if not isinstance(named, list) or not all(isinstance(source, str) for source in named):
-            raise _fleet.FleetError([f"{label}: inventory: must be a file name or a list of them"])
-        for source in named:
-            place = os.path.normpath(os.path.join(base, os.path.expanduser(source)))
-            if not os.path.exists(place):
-                problems.append(f"{label}: inventory: there is no {_label(place)}")
-            elif os.path.basename(place) in _FILES and not os.path.isdir(place):
-                problems.append(f"{label}: inventory: {_label(place)} is a fleet itself")
-            elif not manager.parse_source(place):
-                problems.append(f"{label}: inventory: {_label(place)} cannot be parsed as an inventory source")
-        if not named:
-            problems.append(f"{label}: inventory: there is no other inventory source beside this file")
-        if problems:
-            raise _fleet.FleetError(problems)
-        manager.reconcile_inventory()
-        return manager
-
-    def _check_groups(self, hosts: InventoryManager, fleet: _fleet.Fleet, label: str) -> None:
+    def _check_groups(self, hosts: InventoryManager, fleet: _fleet.Fleet) -> None:
         """The groups that the fleet makes must not hold other hosts already."""
         wanted = {GROUP: ("managed", set(fleet.declared))}
         wanted |= {_fleet.group_of(name): (f"agents.{name}.hosts", set(there)) for name, there in fleet.hosts.items()}
         problems = [
-            f"{label}: {key}: the inventory has a group {group} with a host that is not in it here: {host.name}"
+            f"{label(fleet.file)}: {key}: the inventory has a group {group} with a host that is not in it here: {host.name}"
             for group, (key, there) in wanted.items()
             if group in hosts.groups
             for host in hosts.groups[group].get_hosts()
@@ -165,30 +134,9 @@ class InventoryModule(BaseInventoryPlugin):
         for groups in (self.inventory.groups, hosts.groups):
             other = groups[GROUP].vars.get("agentfactory_fleet") if GROUP in groups else None
             if other is not None and other != fleet.file:
-                problems.append(f"{label}: another fleet is in this inventory already: {_label(other)}")
+                problems.append(f"{label(fleet.file)}: another fleet is in this inventory already: {label(other)}")
         if problems:
             raise _fleet.FleetError(problems)
-
-
-def _label(path: str) -> str:
-    """A path as a person would write it."""
-    near = os.path.relpath(path)
-    return path if near.startswith("..") else near
-
-
-def _source_text(loader: Any, path: str) -> str:
-    """The file as it is (decrypted where it is vaulted), as a plain string: the YAML library takes no tagged ones."""
-    return str(loader.get_text_file_contents(path).encode("utf-8", "surrogateescape"), "utf-8", "replace")
-
-
-def _selector(hosts: InventoryManager) -> _fleet.Select:
-    def select(pattern: str | list[str]) -> list[str]:
-        try:
-            return [host.name for host in hosts.get_hosts(pattern)]
-        except AnsibleError as error:
-            raise ValueError(str(error)) from error
-
-    return select
 
 
 def _copy(source: InventoryManager, target: Any) -> None:

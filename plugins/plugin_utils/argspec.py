@@ -39,6 +39,23 @@ AGENT_DIAGNOSIS: dict[str, Any] = {
     "only": ONLY,
     "lines": {"type": "int", "default": 20},
 }
+AGENT_PLACEMENT: dict[str, Any] = {
+    "fleet": {"type": "path"},
+    "hosts": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "capacity": {"type": "dict", "required": True},
+            "reserved": {"type": "dict", "default": {}},
+            "zone": {"type": "str", "default": ""},
+        },
+    },
+    "drain": ONLY,
+    "failed": ONLY,
+    "host_loss": {"type": "bool", "default": False},
+    "proof": {"type": "bool"},
+}
 CHANCE: dict[str, Any] = {
     "availability": {"type": "float"},
     "unavailability": {"type": "float"},

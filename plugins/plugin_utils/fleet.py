@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
 from . import _checks as c
+from . import fleet_placement
 from .fleet_config import config_problems
-from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan
+from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan, settle_instances
+from .fleet_placement import Counted
 from .fleet_ports import Claim, clashes, ports_of
 
 __all__ = ["GROUP", "Declaration", "Fleet", "FleetError", "Select", "group_of", "load"]
@@ -54,7 +56,10 @@ class Fleet:
     max_removals: int
     agents: dict[str, Declaration] = field(default_factory=dict)
     hosts: dict[str, list[str]] = field(default_factory=dict)
-    """agent -> its hosts"""
+    """agent -> the hosts that it runs on"""
+    counted: dict[str, Counted] = field(default_factory=dict)
+    placed: fleet_placement.Placed = field(default_factory=dict)
+    """agent with `count` -> host -> the indexes of its instances there"""
     sources: dict[str, str] = field(default_factory=dict)
     """agent -> the directory of its agent.yml"""
     declared: dict[str, list[Declaration]] = field(default_factory=dict)
@@ -97,11 +102,13 @@ def load(
     select: Select,
     catalog: Callable[[str], Manifests],
     label: str = "",
+    planning: bool = False,
 ) -> Fleet:
     """Check a parsed fleet.yml and spread it over the hosts.
 
     `text` is the file's YAML (for what parsing loses), `catalog` makes the source of manifests from the artifacts'
-    place, `label` names the file in messages. Raises FleetError with every problem found.
+    place, `label` names the file in messages. With `planning` placement.yml is not read: agents with `count` then run on no host
+    yet. Raises FleetError with every problem found.
     """
     problems = Problems(label or path)
     scan(text, problems)
@@ -114,6 +121,7 @@ def load(
     managed = _hosts(given["managed"], "managed", select, problems)
     manifests = catalog(place)
     for name, agent in given["agents"].items():
+        settle_instances(name, agent, problems)
         if agent["source"]:
             fleet.sources[name] = os.path.normpath(os.path.join(base, os.path.expanduser(agent["source"])))
         fleet.hosts[name] = _agent_hosts(name, agent, managed, select, problems)
@@ -125,6 +133,15 @@ def load(
         if manifest is not None and name not in broken:
             _check_against(name, agent, manifest, problems)
         fleet.agents[name] = _declaration(name, agent, manifest)
+        if agent["count"] is not None and agent["state"] != "absent" and name not in broken:
+            fleet.counted[name] = Counted(
+                agent["count"], fleet.hosts[name], agent["placement"], agent["state_portable"]
+            )
+    if fleet.counted and not planning:
+        absent = {name for name, agent in given["agents"].items() if agent["state"] == "absent"}
+        fleet.placed = fleet_placement.load(path, fleet.counted, managed, fleet.agents, broken | absent, problems)
+    for name in fleet.counted:
+        fleet.hosts[name] = [host for host in fleet.hosts[name] if fleet.placed.get(name, {}).get(host)]
     _spread(fleet, managed, {name: agent["secrets"] for name, agent in given["agents"].items()})
     _check_ports(fleet, problems)
     if problems.lines:
@@ -236,13 +253,24 @@ def _spread(fleet: Fleet, managed: list[str], secrets: Mapping[str, Any]) -> Non
     for agent, hosts in fleet.hosts.items():
         for host in hosts:
             names[host].append(agent)
-    shared: dict[tuple[str, ...], tuple[list[Declaration], dict[str, Any]]] = {}
+    shared: dict[tuple[tuple[str, tuple[int, ...]], ...], tuple[list[Declaration], dict[str, Any]]] = {}
     for host, agents in names.items():
-        which = tuple(agents)
+        which = tuple((name, tuple(fleet.placed.get(name, {}).get(host, ()))) for name in agents)
         if which not in shared:
-            given = {name: secrets[name] for name in which if secrets[name] and fleet.agents[name]["state"] != "absent"}
-            shared[which] = ([fleet.agents[name] for name in which], given)
+            given = {
+                name: secrets[name] for name in agents if secrets[name] and fleet.agents[name]["state"] != "absent"
+            }
+            shared[which] = ([_on_host(fleet, name, indexes) for name, indexes in which], given)
         fleet.declared[host], fleet.secrets[host] = shared[which]
+
+
+def _on_host(fleet: Fleet, name: str, indexes: tuple[int, ...]) -> Declaration:
+    """A declaration as a host gets it: of an agent with `count`, those of its instances that are there."""
+    whole = fleet.agents[name]
+    if name not in fleet.counted:
+        return whole
+    instances = [str(index) for index in indexes]
+    return {**whole, "instances": instances, "ports": {i: whole["ports"][i] for i in instances if i in whole["ports"]}}
 
 
 def _check_ports(fleet: Fleet, problems: Problems) -> None:

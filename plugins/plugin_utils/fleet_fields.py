@@ -20,6 +20,9 @@ from ._manifest_fields import NAME, VERSION, parse_size
 
 INSTANCE = r"[a-z0-9][a-z0-9-]{0,31}"
 MAX_INSTANCES = 1000
+MAX_COUNT = 100_000
+SPREADS = ("even", "none")
+DEFAULT_PLACEMENT: dict[str, Any] = {"max_per_host": None, "spread": "even", "surge": False, "resources": {}}
 STATES = ("started", "stopped", "absent")
 ROLLBACKS = ("fleet", "wave", "none")
 _INHERIT = "manifest"  # where a limit is not given here, the manifest's holds
@@ -202,10 +205,28 @@ def _secrets(value: Any, key: str, problems: c.Problems) -> Any:
     return value
 
 
-def _count(_value: Any, key: str, problems: c.Problems) -> None:
-    problems.add(key, "is not supported yet: give instances, on each host of the pattern")
+def _spread(value: Any, key: str, problems: c.Problems) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(c.number(1, MAX_COUNT, whole=True)(value, key, problems))
+    return str(c.choice(SPREADS)(value, key, problems))
 
 
+_PLACEMENT = c.mapping(
+    {
+        "max_per_host": c.Field(c.optional(c.number(1, MAX_COUNT, whole=True)), None),
+        "spread": c.Field(_spread, "even"),
+        "surge": c.Field(c.flag, False),
+        "resources": c.Field(
+            c.table(
+                _text(
+                    r"(?!cpu$|memory$)[a-z][a-z0-9_-]{0,38}", "must be of a-z, 0-9, '_' and '-', and not cpu or memory"
+                ),
+                c.number(0, 1_000_000_000, whole=True),
+            ),
+            {},
+        ),
+    }
+)
 _ROLLOUT = c.mapping(
     {
         "waves": c.Field(_waves, DEFAULT_ROLLOUT["waves"]),
@@ -217,7 +238,7 @@ _AGENT = c.mapping(
     {
         "version": c.Field(_version, ""),
         "hosts": c.Field(_pattern, ""),
-        "instances": c.Field(_instances, ["0"]),
+        "instances": c.Field(_instances, None),
         "config": c.Field(_config, {}),
         "secrets": c.Field(_secrets, {}),
         "ports": c.Field(c.table(_text(), c.number(1, 65535, whole=True)), {}),
@@ -234,9 +255,28 @@ _AGENT = c.mapping(
         "state": c.Field(c.choice(STATES), "started"),
         "rollout": c.Field(_ROLLOUT, DEFAULT_ROLLOUT),
         "source": c.Field(_text(), ""),
-        "count": c.Field(_count, None),
+        "count": c.Field(c.number(1, MAX_COUNT, whole=True), None),
+        "placement": c.Field(_PLACEMENT, None),
+        "state_portable": c.Field(c.flag, None),
     }
 )
+
+
+def settle_instances(name: str, agent: dict[str, Any], problems: c.Problems) -> None:
+    """Either `instances`, on each host, or `count`, over all of them; then `instances` are the indexes."""
+    key = f"agents.{name}"
+    if agent["count"] is None:
+        for only in ("placement", "state_portable"):
+            if agent[only] is not None:
+                problems.add(f"{key}.{only}", "is for agents with count, which are placed")
+        agent["instances"] = ["0"] if agent["instances"] is None else agent["instances"]
+        return
+    if agent["instances"] is not None:
+        problems.add(f"{key}.count", "and instances exclude each other: count is over all hosts, instances is on each")
+    agent["instances"] = [str(index) for index in range(agent["count"])]
+    agent["placement"] = agent["placement"] or DEFAULT_PLACEMENT
+
+
 FLEET = c.mapping(
     {
         "plugin": c.Field(_text()),

@@ -19,7 +19,7 @@ def percent(millionths: int) -> str:
 
 def lines(answer: Answer) -> list[str]:
     """The whole answer: what is to be done, how good it is, in which order; or why it cannot be done."""
-    return [*_head(answer), *_problems(answer), *_steps(answer)]
+    return [*_head(answer), *problems(answer), *_steps(answer)]
 
 
 def step(one: Step) -> str:
@@ -48,7 +48,8 @@ def _head(answer: Answer) -> Iterator[str]:
     yield from (f"assumed: {line}" for line in answer.assumptions)
 
 
-def _problems(answer: Answer) -> Iterator[str]:
+def problems(answer: Answer) -> Iterator[str]:
+    """Why it cannot be carried out, one reason a line."""
     for short in answer.without:
         certain = "" if short.certain else " (none was found, which is no proof)"
         yield f"no place for {len(short.indexes)} of {short.agent}: {short.reason}: {short.text}{certain}"

@@ -1,0 +1,169 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""placement.yml beside fleet.yml: on which host each instance of an agent with `count` runs.
+
+plugin: agentfactory.core.fleet
+agents:
+  thermostat:
+    home-1: [0, 2]
+    home-2: [1]
+"""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import _checks as c
+from ._manifest_fields import NAME
+
+FILE = "placement.yml"
+PLUGIN = "agentfactory.core.fleet"
+AGAIN = "run the plan again"
+Placed = dict[str, dict[str, list[int]]]
+"""agent -> host -> indexes, in order"""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An agent with `count`: the hosts of its pattern, and its rules (see `fleet_fields`)."""
+
+    count: int
+    hosts: list[str]
+    rules: Mapping[str, Any]
+    state_portable: bool | None
+
+
+_HEAD = f"""\
+# Which instance runs where. agentfactory.core.agent_placement writes this file, and the fleet beside it reads it.
+plugin: {PLUGIN}
+"""
+_FIELDS = c.mapping(
+    {
+        "plugin": c.Field(c.choice((PLUGIN,))),
+        "agents": c.Field(
+            c.table(
+                c.text(NAME, "must match ^" + NAME + "$"),
+                c.table(c.text(), c.sequence(c.number(0, 1_000_000, whole=True))),
+            ),
+            {},
+        ),
+    }
+)
+
+
+def beside(fleet: str) -> str:
+    """The path of a fleet's placement."""
+    return os.path.join(os.path.dirname(os.path.abspath(fleet)), FILE)
+
+
+def read(path: str, label: str) -> tuple[Placed, list[str]]:
+    """What a placement.yml says, and what is wrong with it by itself. Empty where there is none."""
+    problems = c.Problems(label)
+    try:
+        with open(path, "rb") as stream:
+            data = c.read_yaml(stream.read(), problems)
+    except FileNotFoundError:
+        return {}, []
+    except OSError as error:
+        return {}, [f"{label}: {error.strerror}"]
+    given = {"agents": {}} if problems.lines else _FIELDS(data, "", problems)
+    return given.get("agents", {}), problems.lines
+
+
+def load(
+    fleet: str,
+    counted: Mapping[str, Counted],
+    known: Collection[str],
+    agents: Collection[str],
+    skipped: Collection[str],
+    problems: c.Problems,
+) -> Placed:
+    """The placement beside a fleet.yml, compared with it: all hosts `known` to it, all its `agents`, those not to be looked at."""
+    label, path = os.path.join(os.path.dirname(problems.file), FILE), beside(fleet)
+    if not os.path.exists(path):
+        for name in counted:
+            problems.add(f"agents.{name}.count", f"there is no {label} that says where: run the plan first")
+        return {}
+    found = c.Problems(label)
+    placed, found.lines = read(path, label)
+    if not found.lines:
+        _check(placed, counted, known, agents, skipped, found)
+    problems.lines += found.lines
+    return placed
+
+
+def _check(
+    placed: Placed,
+    counted: Mapping[str, Counted],
+    known: Collection[str],
+    agents: Collection[str],
+    skipped: Collection[str],
+    problems: c.Problems,
+) -> None:
+    for name, there in placed.items():
+        key = f"agents.{name}"
+        if name in counted:
+            _check_hosts(key, there, known, set(counted[name].hosts), problems)
+            _check_indexes(key, there, counted[name].count, problems)
+        elif name not in agents:
+            problems.add(key, f"the fleet has no such agent{c.near(name, counted)}; {AGAIN}")
+        elif name not in skipped:
+            problems.add(key, f"the agent has no count in the fleet; {AGAIN}")
+    for name in counted:
+        if name not in placed:
+            problems.add(f"agents.{name}", f"is not placed yet; {AGAIN}")
+
+
+def _check_hosts(
+    key: str, there: Mapping[str, list[int]], known: Collection[str], home: Collection[str], problems: c.Problems
+) -> None:
+    for host in there:
+        if host not in known:
+            problems.add(f"{key}.{host}", f"there is no such host in the fleet{c.near(host, known)}; {AGAIN}")
+        elif host not in home:
+            problems.add(f"{key}.{host}", f"is not in the agent's hosts; {AGAIN}")
+
+
+def _check_indexes(key: str, there: Mapping[str, list[int]], count: int, problems: c.Problems) -> None:
+    first: dict[int, str] = {}
+    for host, indexes in there.items():
+        for index in indexes:
+            if index >= count:
+                problems.add(f"{key}.{host}", f"index {index}: there are {count}, 0 to {count - 1}; {AGAIN}")
+            elif index in first:
+                problems.add(f"{key}.{host}", f"index {index} is on {first[index]} already; {AGAIN}")
+            first.setdefault(index, host)
+    lacking = [str(index) for index in range(count) if index not in first]
+    if lacking:
+        shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        problems.add(key, f"{'index' if len(lacking) == 1 else 'indexes'} {shown} of {count} missing; {AGAIN}")
+
+
+def current(placed: Placed, agents: Collection[str]) -> dict[str, dict[int, str]]:
+    """The same by index, of those agents that are still in the fleet: agent -> index -> host."""
+    return {
+        name: {index: host for host, indexes in there.items() for index in indexes}
+        for name, there in placed.items()
+        if name in agents
+    }
+
+
+def render(placement: Mapping[str, Mapping[int, str]], hosts: Sequence[str]) -> str:
+    """The file's text: agents and hosts in the fleet's order, so that a diff shows what moves."""
+    lines = []
+    for name, there in placement.items():
+        by_host: dict[str, list[int]] = {host: [] for host in hosts}
+        for index, host in sorted(there.items()):
+            by_host.setdefault(host, []).append(index)
+        lines.append(f"  {name}:" if there else f"  {name}: {{}}")
+        lines += [f"    {_quoted(host)}: {indexes}" for host, indexes in by_host.items() if indexes]
+    return _HEAD + ("agents:\n" + "\n".join(lines) + "\n" if lines else "agents: {}\n")
+
+
+def _quoted(host: str) -> str:
+    """A host's name as a YAML key that is read as a string again: a name may look like a number or a truth value."""
+    plain = host.replace("-", "").replace(".", "").replace("_", "").isalnum() and host.isascii()
+    tricky = host.lower() in ("yes", "no", "on", "off", "true", "false", "null", "y", "n") or not host[:1].isalpha()
+    return "'" + host.replace("'", "''") + "'" if tricky or not plain else host
