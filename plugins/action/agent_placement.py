@@ -84,7 +84,7 @@ def _given(options: list[dict[str, Any]], fleet: Fleet, hostvars: Mapping[str, A
     """The hosts as the task describes them, else as their variables do."""
     found = {}
     for host in fleet.declared:
-        variables = hostvars[host] if host in hostvars else {}
+        variables = hostvars.get(host) or {}
         if f"{PREFIX}capacity" in variables:
             found[host] = Given(
                 variables[f"{PREFIX}capacity"],

@@ -105,6 +105,18 @@ def _level_zones(state: State, agent: int) -> None:
         state.remove(agent, _fullest(state, agent, rich))
 
 
+def even(state: State) -> None:
+    """What was placed of an agent of which not all can be placed must be within its spread's rule too."""
+    for agent, quota in enumerate(state.grid.quota):
+        while quota is not None and state.missing[agent] and not state.grid.fixed[agent]:
+            seen = {zone: state.zones[agent].get(zone, 0) for zone in quota.most}
+            most = max(seen.values(), default=0)
+            least = min((count for zone, count in seen.items() if count < quota.most[zone]), default=most)
+            if most - least <= quota.skew:
+                break
+            state.remove(agent, _fullest(state, agent, {zone for zone, count in seen.items() if count == most}))
+
+
 def _fullest(state: State, agent: int, zones: set[int]) -> int:
     there = [host for host in state.grid.allowed[agent] if state.grid.zone[host] in zones and state.on[host].get(agent)]
     return max(there, key=lambda host: (state.short(host), state.level(host), -host))

@@ -18,10 +18,13 @@ Counts = list[dict[int, int]]
 
 @dataclass
 class Quota:
-    """How many of an agent a zone must and may have; `moves` is what that costs at least of those that run."""
+    """How many of an agent a zone must and may have, and has room for by `limit`; `moves` is what that costs at least of those
+    that run."""
 
     low: dict[int, int]
     high: dict[int, int]
+    most: dict[int, int]
+    skew: int
     moves: int = 0
 
 
@@ -105,9 +108,11 @@ def _sort_current(grid: Grid, names: Mapping[str, int]) -> None:
         home = set(grid.allowed[position])
         for index, name in grid.problem.current.get(agent.name, {}).items():
             host = names.get(name)
-            if index >= agent.count or host is None:
+            if index >= agent.count:
                 continue
-            if host in home:
+            if host is None:
+                grid.away[position] += 1
+            elif host in home:
                 grid.kept[position][host] = grid.kept[position].get(host, 0) + 1
             elif grid.fixed[position]:
                 grid.stuck[position][host] = grid.stuck[position].get(host, 0) + 1
@@ -129,7 +134,7 @@ def _quota(grid: Grid, agent: int, skew: int) -> Quota:
         most[zone] = min(count, most.get(zone, 0) + grid.limit[agent])
         there[zone] = there.get(zone, 0) + min(grid.kept[agent].get(host, 0), grid.limit[agent])
     free = count - sum(there.values())
-    best = Quota(dict.fromkeys(most, 0), dict(most))
+    best = Quota(dict.fromkeys(most, 0), dict(most), most, skew)
     cost: tuple[int, int] | None = None
     for level in range(count + 1):
         low = {zone: min(top, level) for zone, top in most.items()}
@@ -140,5 +145,5 @@ def _quota(grid: Grid, agent: int, skew: int) -> Quota:
         under = sum(max(0, low[zone] - there[zone]) for zone in most)
         found = (max(over, under - free), abs(2 * count - sum(low.values()) - sum(high.values())))
         if cost is None or found < cost:
-            best, cost = Quota(low, high, max(0, found[0])), found
+            best, cost = Quota(low, high, most, skew, max(0, found[0])), found
     return best

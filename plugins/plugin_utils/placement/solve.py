@@ -140,6 +140,7 @@ def _place(grid: Grid, *, proof: bool, relaxed: dict[str, int]) -> _Found:
             if agent not in failed and not chains.insert(agent):
                 failed.add(agent)
         heuristic.go_home(state)
+        evict.even(state)
         done.append(_Found(state, least, relaxed))
         if done[-1].key == (0, least):
             break
