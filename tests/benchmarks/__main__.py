@@ -1,7 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""make bench: what we cost against a raw floor, a ping playbook, a plain role and pyinfra, measured in one interleaved run."""
+"""make bench: what we cost against a raw floor, a ping playbook, a plain role and pyinfra, in one interleaved run; and placement."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 
+import placement
 import report
 from contenders import CASES, HERE, ROOT, Case, Site, deploy, inventory_of, run
 from measure import BenchError, Cgroup, Cost, Host, each, measure
@@ -17,7 +18,7 @@ from measure import BenchError, Cgroup, Cost, Host, each, measure
 WORK = ROOT / "dist" / "bench"
 STAGES = (("deploy", "noop", "update"), ("five", "five-noop"))
 CONTENDERS = ("ping", "raw", "role", "pyinfra", "ours")
-CASE_NAMES = (*CASES, "growth")
+CASE_NAMES = (*CASES, "growth", "placement")
 LAB = "bench"
 
 
@@ -137,43 +138,53 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def compare(options: argparse.Namespace) -> bool:
-    """Run it all and print the tables; whether every bar was met."""
+def compare(options: argparse.Namespace) -> tuple[list[str], list[report.Bar]]:
+    """Deploys on the lab's hosts: the tables, and the bars."""
     bench = Bench(options)
     results = bench.compare()
     archive = (WORK / "src" / "a1-1.0.0.tar.gz").stat().st_size
-    found = list(report.bars(results, archive))
     parts = [
         f"Medians of {options.repeat} interleaved runs on {options.hosts} hosts (Debian bookworm), without SSH masters."
     ]
-    if found:
-        parts.append(report.bar_table(found))
     parts += [report.case_table(case, costs) for case, costs in results.items()]
     if "growth" in options.only:
         parts.append(report.growth_table(bench.growth()))
-    text = "\n\n".join(parts) + "\n"
+    return parts, list(report.bars(results, archive))
+
+
+def measured(options: argparse.Namespace) -> bool:
+    """Run what was asked for and print the tables; whether every bar was met."""
+    parts: list[str] = []
+    found: list[report.Bar] = []
+    if set(options.only) - {"placement"}:
+        parts, found = compare(options)
+    if "placement" in options.only:
+        more, bars = placement.compare(quick=options.quick, say=say)
+        parts, found = parts + more, found + bars
+    text = "\n\n".join([report.bar_table(found), *parts] if found else parts) + "\n"
     (WORK / "results.md").write_text(text)
     print(text)
     return all(one.met for one in found)
 
 
 def main() -> int:
-    if os.getuid():
+    options = arguments()
+    on_hosts = bool(set(options.only) - {"placement"})
+    if on_hosts and os.getuid():
         say("needs root: it reads control groups, and the lab's hosts are on a bridge of this machine")
         return 2
-    options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and what was started is ended
     for old in WORK.glob("*/"):
         if old.name != "lab":
             shutil.rmtree(old)
     (WORK / "logs").mkdir(parents=True, exist_ok=True)
     try:
-        met = compare(options)
+        met = measured(options)
     except BenchError as error:
         say(str(error))
         return 1
     finally:
-        if not options.keep:
+        if on_hosts and not options.keep:
             lab(0, "absent")
     return 1 if options.strict and not met else 0
 

@@ -189,7 +189,7 @@ class Question:
         if found is None:
             return Exact(None, False, 0)
         values, optimal, bound = found
-        return Exact(self._counts(values), optimal, max(0, int(bound * PPM - 1e-3)))
+        return Exact(self._counts(values), optimal, max(0, int(bound * PPM) - 1))
 
     def _counts(self, values: list[float]) -> Counts:
         found: Counts = [{h: n for h, n in there.items() if h not in self.inside} for there in self.base]

@@ -80,6 +80,8 @@ class _Found:
     exact: bool = False
     no_room: bool = False
     """proven: not everything can be placed"""
+    use: int = 0
+    """a lower bound of the highest use with so few moves, where the exact search has one"""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -232,11 +234,12 @@ def _balance(found: _Found, *, proof: bool) -> None:
     size = exact.Question.size(state.grid)
     if proof and not guarded and size <= _SMALL and _highest(state) > bound + bound * _ENOUGH // PPM:
         away = sum(state.grid.away)
-        better = _valid(
-            state.grid, exact.Question(state.grid, found.relaxed).lowest_use(state.moves - away, quick=True)
-        )
+        result = exact.Question(state.grid, found.relaxed).lowest_use(state.moves - away, quick=True)
+        better = _valid(state.grid, result)
         if better is not None and (sum(better.missing), better.moves, _highest(better)) < (*found.key, _highest(state)):
             found.state = better
+        found.use = _highest(found.state) if result.optimal else result.bound
+        found.exact = found.exact or result.optimal
     if guarded and losses(found.state) and not losses(State(state.grid).load(before)):
         found.state = State(state.grid).load(before)
 
@@ -276,7 +279,7 @@ def _answer(problem: Problem, found: _Found, lost: list[Loss]) -> Answer:
         moves=state.moves,
         max_utilisation=_highest(state),
         hosts=sum(bool(there) for there in state.on),
-        bounds=Bounds(found.least, _use_bound(found), bounds.hosts(grid)),
+        bounds=Bounds(found.least, max(found.use, _use_bound(found)), bounds.hosts(grid)),
         method="search, and HiGHS" if found.exact else "search",
         assumptions=_assumptions(problem),
     )

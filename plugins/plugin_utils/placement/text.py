@@ -37,12 +37,13 @@ def _head(answer: Answer) -> Iterator[str]:
     count = {kind: sum(s.kind == kind for s in answer.changes) for kind in ("move", "restart", "new", "remove")}
     parts = ", ".join(f"{number} {kind}" for kind, number in count.items() if number) or "nothing to do"
     yield f"{placed} instances on {answer.hosts} hosts: {parts}"
-    proof = "proven: none needs fewer" if answer.proven else f"{answer.gaps['moves']} apart"
-    yield f"moves {answer.moves}, at best {answer.bounds.moves} ({proof}); by {answer.method}"
-    yield (
-        f"highest use {percent(answer.max_utilisation)}, at best {percent(answer.bounds.max_utilisation)}"
-        f" ({percent(answer.gaps['max_utilisation'])} apart); hosts in use {answer.hosts}, at best {answer.bounds.hosts}"
-    )
+    if not answer.without:
+        proof = "proven: none needs fewer" if answer.proven else f"{answer.gaps['moves']} apart"
+        yield f"moves {answer.moves}, at best {answer.bounds.moves} ({proof}); by {answer.method}"
+        yield (
+            f"highest use {percent(answer.max_utilisation)}, at best {percent(answer.bounds.max_utilisation)}"
+            f" ({percent(answer.gaps['max_utilisation'])} apart); hosts in use {answer.hosts}, at best {answer.bounds.hosts}"
+        )
     for name, skew in answer.relaxed.items():
         yield f"{name} could not be spread evenly: zones differ by up to {skew}"
     yield from (f"assumed: {line}" for line in answer.assumptions)
