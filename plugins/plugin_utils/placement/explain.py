@@ -51,16 +51,13 @@ def _of(state: State, agent: int, indexes: tuple[int, ...], *, proven: bool) -> 
     total = _total(state, agent, needed, biggest, indexes)
     if total is not None:
         return total
-    zones = state.open_zones(agent)
     fits = [host for host in home if all(n <= f for n, f in zip(grid.need[agent], free[host], strict=True))]
     if fits:
-        full = [host for host in fits if state.on[host].get(agent, 0) >= limit]
-        rule = "max_per_host" if len(full) == len(fits) else "spread"
+        full = all(state.on[host].get(agent, 0) >= limit for host in fits)
+        rule = "max_per_host" if full else "spread"
         at = ", ".join(sorted({grid.problem.hosts[host].zone or "(no zone)" for host in fits}))
-        text = f"there is room, but not where {rule} allows it: in {at}"
-        if rule == "spread" and zones is not None:
-            lacking = sorted({grid.problem.hosts[h].zone or "(no zone)" for h in home if grid.zone[h] in zones})
-            text += f"; one more must be in {', '.join(lacking) or 'none'}"
+        why = "has as many as it may" if full else "spread allows no more there before other zones have as many"
+        text = f"there is room in {at} only, but {'each host there ' if full else ''}{why}"
         return Shortage(name, indexes, "rule", text, rule, "", missing, needed, biggest, proven)
     return _fragmented(name, indexes, needed, biggest, proven=proven)
 

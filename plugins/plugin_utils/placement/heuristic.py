@@ -12,7 +12,8 @@ from .state import State
 
 _CANDIDATES = 24
 _WIDTH = 40  # hosts that a chain looks at
-BUDGET = 30_000  # trials of one chain's search
+BUDGET = 500_000  # hosts that one chain's search tries
+TOTAL = 6_000_000  # and all of them together
 
 
 class Levels:
@@ -85,15 +86,17 @@ class Chains:
     """Ejection chains: make room for one by sending one or two others elsewhere, and so on."""
 
     def __init__(self, state: State) -> None:
-        self.state, self.left = state, 0
+        self.state, self.left, self.total = state, 0, TOTAL
         self.size = sizes(state)
 
     def insert(self, agent: int) -> bool:
         """Place one more of the agent, with as short a chain as is found; else nothing is changed."""
         for depth, width in ((1, 1), (1, 2), (2, 1), (2, 2), (3, 1)):
-            self.left = BUDGET
+            given = self.left = min(BUDGET, self.total)
             mark = len(self.state.trail)
-            if self._insert(agent, depth, width, frozenset()):
+            done = self._insert(agent, depth, width, frozenset())
+            self.total -= given - self.left
+            if done:
                 return True
             self.state.back(mark)
         return False
@@ -105,6 +108,9 @@ class Chains:
             for host in state.grid.allowed[agent]
             if host not in closed and (zones is None or state.grid.zone[host] in zones)
         ]
+        self.left -= len(hosts)
+        if self.left < 0:
+            return False
         fitting = [host for host in hosts if state.fits(agent, host)]
         if fitting:
             state.add(agent, max(fitting, key=lambda host: (state.level_with(agent, host), -host)))
@@ -114,7 +120,6 @@ class Chains:
         hosts.sort(key=lambda host: (self._lacks(agent, host), host))
         for host in hosts[:_WIDTH]:
             for chosen in self._choices(agent, host, width):
-                self.left -= 1
                 if self.left < 0:
                     return False
                 if self._swap(agent, host, chosen, depth, width, closed | {host}):

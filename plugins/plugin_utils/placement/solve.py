@@ -14,7 +14,7 @@ from .bounds import Bounds
 from .grid import PPM, Grid, build
 from .loss import Loss, losses
 from .order import Order, Step
-from .problem import PlacementError, Problem
+from .problem import EVEN_SKEW, PlacementError, Problem
 from .state import State
 
 _ENOUGH = PPM // 1000  # a highest use within a thousandth of the bound is not improved any more
@@ -104,22 +104,37 @@ def solve(problem: Problem, *, proof: bool | None = None) -> Answer:
 
 
 def _search(problem: Problem, *, proof: bool) -> _Found:
-    """Relax the rules of those that want to be spread evenly, one by one, while they have no place."""
-    relaxed: dict[str, int] = {}
-    best: _Found | None = None
+    """Where agents that want to be spread evenly have no place, let go of that as little as makes a difference."""
+    best = _place(build(problem), proof=proof, relaxed={})
+    free: dict[str, int] = {}
     while True:
-        grid = build(problem, relaxed)
-        found = _place(grid, proof=proof, relaxed=relaxed)
-        if best is None or found.key[0] < best.key[0]:
-            best = found
-        lacking = [
-            agent
-            for agent, count in zip(problem.agents, found.state.missing, strict=True)
-            if count and agent.spread == "even" and relaxed.get(agent.name, 1) < agent.count
-        ]
+        lacking = {
+            agent.name: agent.count
+            for agent, count in zip(problem.agents, best.state.missing, strict=True)
+            if count and agent.spread == "even" and agent.name not in free
+        }
         if not lacking:
-            return best
-        relaxed = relaxed | {agent.name: relaxed.get(agent.name, 1) + 1 for agent in lacking}
+            break
+        free |= lacking
+        found = _place(build(problem, free), proof=proof, relaxed=dict(free))
+        if found.key[0] >= best.key[0]:
+            break
+        best = found
+    return _as_even_as_possible(problem, best, proof=proof) if best.relaxed else best
+
+
+def _as_even_as_possible(problem: Problem, best: _Found, *, proof: bool) -> _Found:
+    """The smallest difference of zones with which as many are placed as with any."""
+    low, high = EVEN_SKEW + 1, max(best.relaxed.values())
+    while low < high:
+        middle = (low + high) // 2
+        relaxed = {name: min(middle, count) for name, count in best.relaxed.items()}
+        found = _place(build(problem, relaxed), proof=proof, relaxed=relaxed)
+        if found.key[0] <= best.key[0]:
+            best, high = found, middle
+        else:
+            low = middle + 1
+    return best
 
 
 def _place(grid: Grid, *, proof: bool, relaxed: dict[str, int]) -> _Found:

