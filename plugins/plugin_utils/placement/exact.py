@@ -21,7 +21,7 @@ from .problem import Agent
 
 COLUMNS = 9_000
 NODES = 3_000
-SECONDS = 60.0  # a guard for slow machines; where it does not strike results are deterministic
+SECONDS = 120.0  # a guard for slow machines; where it does not strike results are deterministic
 
 
 def installed() -> bool:
