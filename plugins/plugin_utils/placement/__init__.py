@@ -8,11 +8,12 @@
 Pure functions of plain data, whole numbers only, no names looked at: the same question has the same answer, whatever things are called.
 """
 
+from .answer import Answer
 from .check import Violation, check, check_order
 from .loss import Loss
 from .order import Order, Step
 from .problem import Agent, Host, Placement, PlacementError, Problem
-from .solve import Answer, solve
+from .solve import solve
 
 __all__ = [
     "Agent",

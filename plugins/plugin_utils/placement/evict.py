@@ -109,12 +109,20 @@ def even(state: State) -> None:
     """What was placed of an agent of which not all can be placed must be within its spread's rule too."""
     for agent, quota in enumerate(state.grid.quota):
         while quota is not None and state.missing[agent] and not state.grid.fixed[agent]:
-            seen = {zone: state.zones[agent].get(zone, 0) for zone in quota.most}
-            most = max(seen.values(), default=0)
-            least = min((count for zone, count in seen.items() if count < quota.most[zone]), default=most)
-            if most - least <= quota.skew:
+            if difference(state, agent) <= quota.skew:
                 break
-            state.remove(agent, _fullest(state, agent, {zone for zone, count in seen.items() if count == most}))
+            most = max(state.zones[agent].values())
+            state.remove(agent, _fullest(state, agent, {zone for zone, n in state.zones[agent].items() if n == most}))
+
+
+def difference(state: State, agent: int) -> int:
+    """How many more of an agent are in its fullest zone than in the emptiest that is not full by `limit`."""
+    quota = state.grid.quota[agent]
+    if quota is None:
+        return 0
+    seen = {zone: state.zones[agent].get(zone, 0) for zone in quota.most}
+    most = max(seen.values(), default=0)
+    return most - min((count for zone, count in seen.items() if count < quota.most[zone]), default=most)
 
 
 def _fullest(state: State, agent: int, zones: set[int]) -> int:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from . import bounds, evict
+from .answer import Answer
 from .grid import build
 from .problem import Agent, Host, PlacementError, Problem
-from .solve import Answer, solve
+from .solve import solve
 from .state import State
 
 _SHAPE = "asked-for"

@@ -9,11 +9,11 @@ What counts, in this order: everybody has a place; zones as even as they can be;
 from dataclasses import dataclass, field, replace
 
 from . import bounds, evict, exact, explain, heuristic, order
+from .answer import Answer
 from .balance import Balance
 from .bounds import Bounds
 from .grid import PPM, Grid, build
 from .loss import Loss, losses
-from .order import Order, Step
 from .problem import EVEN_SKEW, PlacementError, Problem
 from .state import State
 
@@ -21,52 +21,6 @@ _ENOUGH = PPM // 1000  # a highest use within a thousandth of the bound is not i
 _SMALL = 600  # columns up to which the lowest use is looked for exactly
 _ROUNDS = 4
 _CEILINGS = (98, 95, 92, 90, 87, 84, 80, 75, 70, 60, 50)  # percent of each host, tried in turn to survive a loss
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is to be done, and how good it is.
-
-    `placement`: agent -> index -> host. `changes`: what differs from what runs; `order`: the same, in an order that overfills no
-    host. `without`: agents with instances that have no place, and why; then there is nothing to carry out. `stuck`: instances with
-    fixed state that should leave their host and cannot. `relaxed`: the skew of agents that could only be placed less evenly.
-    `losses`: hosts whose loss the others cannot take (asked with `host_loss`). `moves`: restarts count as well; hops do not.
-    `max_utilisation` in millionths; `hosts` that hold an instance. `proven`: no placement is better in `moves`.
-    """
-
-    problem: Problem
-    placement: dict[str, dict[int, str]]
-    changes: list[Step]
-    order: Order
-    without: list[explain.Shortage]
-    stuck: list[str]
-    relaxed: dict[str, int]
-    losses: list[Loss]
-    moves: int
-    max_utilisation: int
-    hosts: int
-    bounds: Bounds
-    method: str
-    assumptions: list[str] = field(default_factory=list)
-
-    @property
-    def possible(self) -> bool:
-        """Whether it can be carried out as asked."""
-        return not (self.without or self.stuck or self.losses or self.order.deadlocked)
-
-    @property
-    def proven(self) -> bool:
-        return self.moves == self.bounds.moves
-
-    @property
-    def gaps(self) -> dict[str, int]:
-        """How far from the bounds: moves, millionths of the bound of the highest use, hosts."""
-        use = (self.max_utilisation - self.bounds.max_utilisation) * PPM // max(1, self.bounds.max_utilisation)
-        return {
-            "moves": self.moves - self.bounds.moves,
-            "max_utilisation": max(0, use),
-            "hosts": self.hosts - self.bounds.hosts,
-        }
 
 
 @dataclass
@@ -289,7 +243,7 @@ def _answer(problem: Problem, found: _Found, lost: list[Loss]) -> Answer:
         order=order.order(grid, changes),
         without=explain.shortages(state, without, proven=found.no_room),
         stuck=stuck,
-        relaxed=found.relaxed,
+        relaxed=_relaxed(found),
         losses=lost,
         moves=state.moves,
         max_utilisation=_highest(state),
@@ -298,6 +252,13 @@ def _answer(problem: Problem, found: _Found, lost: list[Loss]) -> Answer:
         method="search, and HiGHS" if found.exact else "search",
         assumptions=_assumptions(problem),
     )
+
+
+def _relaxed(found: _Found) -> dict[str, int]:
+    """By how much the zones of those differ that could not be spread evenly."""
+    state = found.state
+    seen = {agent.name: evict.difference(state, a) for a, agent in enumerate(state.grid.problem.agents)}
+    return {name: seen[name] for name in found.relaxed if seen[name] > EVEN_SKEW}
 
 
 def _not_home(problem: Problem, hosts: tuple[str, ...] | None) -> set[str]:

@@ -5,8 +5,8 @@
 
 from collections.abc import Iterator
 
+from .answer import Answer
 from .order import Step
-from .solve import Answer
 
 _SHOWN = 200
 
