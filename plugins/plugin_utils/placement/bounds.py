@@ -50,6 +50,15 @@ def utilisation(grid: Grid, kept: Counts) -> int:
     return best
 
 
+def hopeless(grid: Grid) -> bool:
+    """Whether everything together needs more of some resource than all hosts have."""
+    for resource in range(len(grid.resources)):
+        room = sum(grid.room[host][resource] for host, usable in enumerate(grid.active) if usable)
+        if sum(need[resource] * count for need, count in zip(grid.need, grid.count, strict=True)) > room:
+            return True
+    return False
+
+
 def _fill(row: list[int], need: Iterable[int], count: int) -> None:
     for resource, amount in enumerate(need):
         row[resource] += amount * count

@@ -12,8 +12,9 @@ from .state import State
 
 _CANDIDATES = 24
 _WIDTH = 40  # hosts that a chain looks at
-BUDGET = 500_000  # hosts that one chain's search tries
-TOTAL = 6_000_000  # and all of them together
+BUDGET = 1_000_000  # hosts that one chain's search looks at; to send somebody away counts as _SENT of them
+TOTAL = 5_000_000  # and all of them together
+_SENT = 5
 
 
 class Levels:
@@ -85,8 +86,8 @@ def _best(state: State, levels: Levels, agent: int, home: set[int], *, tight: bo
 class Chains:
     """Ejection chains: make room for one by sending one or two others elsewhere, and so on."""
 
-    def __init__(self, state: State) -> None:
-        self.state, self.left, self.total = state, 0, TOTAL
+    def __init__(self, state: State, total: int = TOTAL) -> None:
+        self.state, self.left, self.total = state, 0, total
         self.size = sizes(state)
 
     def insert(self, agent: int) -> bool:
@@ -120,6 +121,7 @@ class Chains:
         hosts.sort(key=lambda host: (self._lacks(agent, host), host))
         for host in hosts[:_WIDTH]:
             for chosen in self._choices(agent, host, width):
+                self.left -= _SENT
                 if self.left < 0:
                     return False
                 if self._swap(agent, host, chosen, depth, width, closed | {host}):

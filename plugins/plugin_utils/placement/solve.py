@@ -18,7 +18,7 @@ from .problem import EVEN_SKEW, PlacementError, Problem
 from .state import State
 
 _ENOUGH = PPM // 1000  # a highest use within a thousandth of the bound is not improved any more
-_SMALL = 600  # columns up to which the lowest use is looked for exactly
+_SMALL = 600  # columns up to which the lowest use, and how many of too many can be placed, is looked for exactly
 _ROUNDS = 4
 _CEILINGS = (98, 95, 92, 90, 87, 84, 80, 75, 70, 60, 50)  # percent of each host, tried in turn to survive a loss
 
@@ -58,7 +58,10 @@ def solve(problem: Problem, *, proof: bool | None = None) -> Answer:
 
 
 def _search(problem: Problem, *, proof: bool) -> _Found:
-    """Where agents that want to be spread evenly have no place, let go of that as little as makes a difference."""
+    """Where agents that want to be spread evenly have no place, let go of that as little as makes a difference.
+
+    That is found without the exact search, which then has a look at the result.
+    """
     best = _place(build(problem), proof=proof, relaxed={})
     free: dict[str, int] = {}
     while True:
@@ -70,20 +73,23 @@ def _search(problem: Problem, *, proof: bool) -> _Found:
         if not lacking:
             break
         free |= lacking
-        found = _place(build(problem, free), proof=proof, relaxed=dict(free))
+        found = _place(build(problem, free), proof=False, relaxed=dict(free))
         if found.key[0] >= best.key[0]:
             break
         best = found
-    return _as_even_as_possible(problem, best, proof=proof) if best.relaxed else best
+    if not best.relaxed:
+        return best
+    best = _as_even_as_possible(problem, best)
+    return _place(best.state.grid, proof=True, relaxed=best.relaxed) if proof else best
 
 
-def _as_even_as_possible(problem: Problem, best: _Found, *, proof: bool) -> _Found:
+def _as_even_as_possible(problem: Problem, best: _Found) -> _Found:
     """The smallest difference of zones with which as many are placed as with any."""
     low, high = EVEN_SKEW + 1, max(best.relaxed.values())
     while low < high:
         middle = (low + high) // 2
         relaxed = {name: min(middle, count) for name, count in best.relaxed.items()}
-        found = _place(build(problem, relaxed), proof=proof, relaxed=relaxed)
+        found = _place(build(problem, relaxed), proof=False, relaxed=relaxed)
         if found.key[0] <= best.key[0]:
             best, high = found, middle
         else:
@@ -104,8 +110,9 @@ def _place(grid: Grid, *, proof: bool, relaxed: dict[str, int]) -> _Found:
         if not left and state.moves == least:
             return _Found(state, least, relaxed)
     done = []
+    hopeless = bounds.hopeless(grid)
     for state, left in reversed(tries):
-        chains = heuristic.Chains(state)
+        chains = heuristic.Chains(state, heuristic.TOTAL // (20 if hopeless else 1))
         failed: set[int] = set()
         for agent in left:
             if agent not in failed and not chains.insert(agent):
@@ -116,9 +123,10 @@ def _place(grid: Grid, *, proof: bool, relaxed: dict[str, int]) -> _Found:
         if done[-1].key == (0, least):
             break
     best = min(done, key=lambda found: found.key)
-    if proof and best.key != (0, least):
-        best = _exactly(best) if exact.Question.size(grid) <= exact.COLUMNS else _neighbourhoods(best)
-    return best
+    size = exact.Question.size(grid)
+    if not proof or best.key == (0, least) or (size > _SMALL and hopeless):
+        return best
+    return _exactly(best) if size <= exact.COLUMNS else _neighbourhoods(best)
 
 
 def _start(base: State) -> State:
