@@ -415,8 +415,8 @@ closed:
     knee: {description: The number of agents from which on the busiest station is the limit., type: float}
     rounds:
       description:
-        - Of about ten populations up to that asked for, the throughput (rounds a second) and response (seconds of a round but for the thinking),
-          and by station responses (seconds), lengths (how many are there) and utilisations.
+        - Of about ten populations up to that asked for, the throughput (rounds a second) and the response (seconds of a round but for
+          the thinking), and by station responses (seconds), lengths (how many are there) and utilisations.
       type: list
       elements: dict
     method: {description: How it was reckoned., type: str}

@@ -164,7 +164,7 @@ def ggc(queue: Queue) -> Figures:
             f"service times are {law.kind} with a coefficient of {queue.service_scv:g}",
             FIRST_COME,
         ),
-        confidence="medium: an approximation, usually within 10 % of the mean wait here",
+        confidence="medium: an approximation; of mean waits at 70 % utilisation and more it is rather too long than too short",
     )
 
 

@@ -58,7 +58,8 @@ def study(options: Options, ask: Ask | None = None) -> dict[str, Any]:
     if any(calls.values()):
         times = {agent["name"]: agent["now"]["response"]["mean"] for agent in found if agent.get("now")}
         if len(times) == len(known):
-            result["end_to_end"] = networks.end_to_end(outside, calls, times)
+            through = networks.end_to_end(outside, calls, times)
+            result["end_to_end"] = {name: seconds for name, seconds in through.items() if calls[name]}
     if options["closed"]:
         result["closed"] = _closed(options["closed"])
     result["lines"] = tell.lines(result)
