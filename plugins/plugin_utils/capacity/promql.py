@@ -9,6 +9,8 @@ counter's), ``duration`` (a histogram's name) with its ``labels``, ``window`` an
 
 from collections.abc import Mapping
 
+from .model import CapacityError
+
 REQUESTS = {
     # The peak of the 5-minute rate, never the mean over the window: queues are made at peaks.
     "peak": "max_over_time(sum(rate({requests}[5m]))[{window}:1m])",
@@ -36,19 +38,20 @@ HISTORY = {"daily_peaks": "max_over_time(sum(rate({requests}[5m]))[1d:5m])[{hist
 OPTIONAL = ("counters_before", "minutes", "daily_peaks")  # no data is an answer too
 
 
-def queries(names: Mapping[str, str], window: str, history: str | None = None) -> dict[str, str]:
+def queries(names: Mapping[str, str | None], window: str, history: str | None = None) -> dict[str, str]:
     """The questions for what an agent's metrics are called: ``names`` has requests and some of busy, busy_seconds and duration."""
+    given = {name: value for name, value in names.items() if value}
     wanted = dict(REQUESTS)
-    if names.get("busy"):
+    if "busy" in given:
         wanted |= BUSY
-    elif names.get("busy_seconds"):
+    elif "busy_seconds" in given:
         wanted |= BUSY_SECONDS
-    if names.get("duration"):
+    if "duration" in given:
         wanted |= DURATION
     if history:
         wanted |= HISTORY
-    base, brace, labels = names.get("duration", "").partition("{")
-    filled = {**names, "duration": base, "labels": brace + labels, "window": window, "history": history or ""}
+    base, brace, labels = given.get("duration", "").partition("{")
+    filled = {**given, "duration": base, "labels": brace + labels, "window": window, "history": history or ""}
     return {name: _fill(query, filled) for name, query in wanted.items()}
 
 
@@ -63,5 +66,5 @@ def seconds(duration: str) -> float:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
     number, unit = duration[:-1], duration[-1:]
     if unit not in units or not number.isdigit() or int(number) == 0:
-        raise ValueError(f"{duration!r} is no duration such as 90s, 5m, 1h, 7d or 2w")
+        raise CapacityError(f"{duration!r} is no duration such as 90s, 5m, 1h, 7d or 2w")
     return float(int(number) * units[unit])

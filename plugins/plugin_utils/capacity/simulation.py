@@ -19,7 +19,7 @@ from .model import Burst, Figures, Queue, Times
 from .queues import FIRST_COME, relaxation
 from .student import interval
 
-LEAST, MOST = 50_000, 400_000  # requests that are kept of a replication
+LEAST, MOST = 50_000, 200_000  # requests that are kept of a replication
 MEMORIES = 200  # relaxation times that a replication is long, where MOST allows it
 PARTS = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
