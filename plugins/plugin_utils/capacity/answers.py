@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from .model import CapacityError, Figures, Queue, Slo, Unstable, Workload
 from .queues import ggc, loss_system, mg1, mmc, mmck
-from .simulation import USUAL, Effort, simulate
+from .simulation import USUAL, Effort, settles, simulate
 
 MOST = 100_000  # instances
 
@@ -40,7 +40,16 @@ def method(queue: Queue) -> Callable[[Queue, Effort], Figures]:
         or (queue.service_scv > HEAVY and queue.servers > 1)
         or (queue.arrival_scv < REGULAR and queue.servers > FEW)
     )
-    return simulate if poor else lambda given, _effort: ggc(given)
+    if poor and settles(queue):
+        return simulate
+    return (lambda given, _effort: _saturated(given)) if poor else lambda given, _effort: ggc(given)
+
+
+def _saturated(queue: Queue) -> Figures:
+    """Near saturation Whitt's approximation becomes exact, and a simulation would have to be endless."""
+    return replace(
+        ggc(queue), confidence="medium: an approximation, good so near saturation, where no simulation settles"
+    )
 
 
 def answer(workload: Workload, effort: Effort = USUAL) -> Figures:

@@ -150,7 +150,8 @@ class Figures:
 
     ``offered``: erlangs. ``utilisation``: of the servers, from 0 to 1. ``waits``: the part that waits at all. ``queue``: how many wait,
     on average. ``loss``: the part that found no room. ``intervals``: of a simulation, 95 % confidence intervals by name, as
-    ``response.p95``. ``relaxation``: seconds in which the queue forgets its past.
+    ``response.p95``. ``relaxation``: seconds in which the queue forgets its past. ``settled``: false of a simulation that is too short for
+    its waits to be believed.
     """
 
     offered: float
@@ -163,6 +164,7 @@ class Figures:
     method: str
     confidence: str
     relaxation: float
+    settled: bool = True
     assumptions: tuple[str, ...] = ()
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -195,4 +197,4 @@ class Slo:
 
     def met(self, figures: Figures) -> bool:
         lost = max(figures.loss, figures.intervals.get("loss", (0.0, 0.0))[1])
-        return self.value(figures) <= self.below and lost <= self.loss
+        return figures.settled and self.value(figures) <= self.below and lost <= self.loss

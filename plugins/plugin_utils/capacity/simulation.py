@@ -20,6 +20,7 @@ from .queues import FIRST_COME, relaxation
 from .student import interval
 
 LEAST, MOST = 50_000, 200_000  # requests that are kept of a replication
+WARM = 10  # relaxation times that are thrown away
 MEMORIES = 200  # relaxation times that a replication is long, where MOST allows it
 PARTS = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
@@ -39,17 +40,22 @@ class Effort:
 USUAL = Effort()
 
 
+def settles(queue: Queue) -> bool:
+    """Whether a replication can be long enough to forget that it began empty: else its waits are far too short."""
+    return WARM * relaxation(queue) * queue.rate <= MOST
+
+
 def simulate(queue: Queue, effort: Effort = USUAL) -> Figures:
     """Figures with intervals. An unstable queue is the caller's to refuse: it has no steady state to simulate."""
     memory = relaxation(queue) * queue.rate  # in requests
     wanted = MEMORIES * memory if math.isfinite(memory) else LEAST
     kept = int(min(MOST, max(LEAST, wanted)))
-    warm = int(min(MOST, max(kept / 5, 10 * memory if math.isfinite(memory) else 0)))
+    warm = int(min(MOST, max(kept / 5, WARM * memory if math.isfinite(memory) else 0)))
     runs = [_replication(queue, warm, kept, f"{effort.seed}/{number}") for number in range(effort.replications)]
     means = {name: math.fsum(run[name] for run in runs) / len(runs) for name in runs[0]}
     reached = interval([run["response.p95"] for run in runs])
     width = (reached[1] - reached[0]) / 2 / means["response.p95"]
-    short = kept < wanted
+    short, settled = kept < wanted, settles(queue)
     return Figures(
         offered=queue.offered,
         utilisation=queue.offered * (1 - means["loss"]) / queue.servers,
@@ -61,8 +67,14 @@ def simulate(queue: Queue, effort: Effort = USUAL) -> Figures:
         method=f"simulation: {effort.replications} replications of {kept} requests after {warm} of warm-up, seed {effort.seed};"
         " 95 % intervals by Student's t",
         confidence=f"{'low' if short or width > 0.1 else 'medium'}: response.p95 is known to {width:.1%}"
+        + (
+            ""
+            if settled
+            else f"; it does not settle: {WARM} relaxation times are more than {MOST} requests, the waits are too short"
+        )
         + (f"; a replication is shorter than {MEMORIES} relaxation times" if short else ""),
         relaxation=relaxation(queue),
+        settled=settled,
         assumptions=_assumptions(queue),
         intervals={name: interval([run[name] for run in runs]) for name in runs[0]},
     )

@@ -236,6 +236,7 @@ METHODS: list[tuple[Queue, str]] = [
     (replace(MARKOV, law="pareto"), "simulation"),
     (replace(MARKOV, room=9, service_scv=0.5), "simulation"),
     (Queue(15.0, 1.0, 20, arrival_scv=0.5), "simulation"),
+    (Queue(999.0, 1.0, 1000, arrival_scv=4.0), "G/G/c"),  # no simulation would settle
 ]
 
 

@@ -17,6 +17,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model i
     CapacityError,
     Figures,
     Queue,
+    Slo,
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.simulation import Effort, simulate
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.student import interval, quantile
@@ -99,6 +100,13 @@ def test_laws_have_the_mean_and_the_coefficient(law: str) -> None:
         assert low - 1e-9 <= exact <= high + 1e-9 or (
             law == "pareto" and seen is coefficients
         )  # its fourth moment is infinite
+
+
+def test_what_does_not_settle_keeps_no_promise() -> None:
+    found = simulate(Queue(0.999, 1.0, 1, law="lognormal"), Effort(replications=2))
+    assert not found.settled
+    assert "it does not settle" in found.confidence
+    assert not Slo(1e9).met(found)
 
 
 def test_the_seed_decides() -> None:
