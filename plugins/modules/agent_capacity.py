@@ -314,7 +314,7 @@ agents:
         method: {description: The model that it comes from., type: str}
         confidence: {description: "C(high), C(medium) or C(low) and why; of the method, not of the inputs.", type: str}
         relaxation: {description: Seconds in which the queue forgets its past., type: float}
-        settled: {description: False of a simulation that is too short for its waits to be believed; no SLO counts as kept then., type: bool}
+        settled: {description: False of a simulation too short for its waits to be believed; no SLO counts as kept then., type: bool}
         assumptions: {description: What must be so for the answer to hold., type: list, elements: str}
         intervals:
           description: Of a simulation, 95 % confidence intervals by name, as C(response.p95); else empty.
