@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, AGENT_CAPACITY_RULES
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, PROMETHEUS_RULES
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.study import study
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,7 +39,7 @@ def test_the_examples_are_found() -> None:
     ("given", "output"), [example[1:] for example in EXAMPLES], ids=[example[0] for example in EXAMPLES]
 )
 def test_an_example_gives_what_is_printed(given: dict[str, Any], output: str) -> None:
-    checked = ArgumentSpecValidator(AGENT_CAPACITY, **AGENT_CAPACITY_RULES).validate(given)
+    checked = ArgumentSpecValidator(AGENT_CAPACITY, **PROMETHEUS_RULES).validate(given)
     assert not checked.error_messages
     result = study(checked.validated_parameters)
     assert result["lines"] == lines(output)

@@ -10,7 +10,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus as client
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, AGENT_CAPACITY_RULES
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, PROMETHEUS_RULES
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import inputs, promql
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import CapacityError, Queue
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.queues import mmc
@@ -24,7 +24,7 @@ BUSY = 'agent_busy{agent="planner"}'
 
 def options(**given: Any) -> dict[str, Any]:
     """As the action has them."""
-    checked = ArgumentSpecValidator(AGENT_CAPACITY, **AGENT_CAPACITY_RULES).validate(given)
+    checked = ArgumentSpecValidator(AGENT_CAPACITY, **PROMETHEUS_RULES).validate(given)
     assert not checked.error_messages
     return dict(checked.validated_parameters)
 
