@@ -7,11 +7,6 @@
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  url:
-    description:
-      - Where the Prometheus is, as V(https://prometheus.example.net:9090), with a path if it is served under one.
-      - By default the variable C(agentfactory_prometheus_url).
-    type: str
   time:
     description:
       - The time to ask about, as seconds since 1970 or as V(2026-11-23T17:00:00Z); by default now.
@@ -25,6 +20,15 @@ options:
     type: str
   step:
     description: The distance between the samples of a range, as V(30s), V(5m), or a number of seconds.
+    type: str
+"""
+
+    CONNECTION = r"""
+options:
+  url:
+    description:
+      - Where the Prometheus is, as V(https://prometheus.example.net:9090), with a path if it is served under one.
+      - By default the variable C(agentfactory_prometheus_url).
     type: str
   timeout:
     description:

@@ -13,6 +13,7 @@ description:
   - The module of the same name can wait for an answer too.
 extends_documentation_fragment:
   - agentfactory.core.prometheus
+  - agentfactory.core.prometheus.connection
 options:
   _terms:
     description: One query, in PromQL.

@@ -15,6 +15,7 @@ author:
   - agentfactory contributors (@agentfactory)
 extends_documentation_fragment:
   - agentfactory.core.prometheus
+  - agentfactory.core.prometheus.connection
 attributes:
   check_mode:
     description: It asks as without, but waits for nothing. An O(until) that is not met is RV(met=false), and no failure.

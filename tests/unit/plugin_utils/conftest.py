@@ -37,7 +37,40 @@ for _name, _kind, _values in (
     for _environment in ("home", "lab"):
         _labels = f'host="h1",agent="arm",agent_id="arm@0",environment="{_environment}"'
         SAMPLES += "".join(f"{_name}{{{_labels}}} {v} {1789996500 + 300 * n}\n" for n, v in enumerate(_values))
-SAMPLES += "# EOF\n"
+LOAD_START, LOAD_END = 1790000000, 1790007200
+
+
+def _load() -> str:
+    """Two hours of an agent's metrics, each quarter of a minute: 5 requests a second and instance, but 10 in the last half hour's first
+    third. Each takes 60 ms of work. ``young`` is there since 20 minutes, ``quiet`` has hardly a request."""
+    counted: dict[str, list[str]] = {"planner": [], "young": [], "quiet": []}
+    busy, seconds, buckets, sums, counts = [], [], [], [], []
+    total = 0.0
+    for at in range(LOAD_START, LOAD_END + 1, 15):
+        rate = 10 if LOAD_END - 1800 <= at < LOAD_END - 1200 else 5
+        total += 15 * rate
+        for instance in ("1", "2"):
+            labels = f'agent="planner",instance="{instance}"'
+            counted["planner"].append(f"agent_requests_total{{{labels}}} {total} {at}")
+            busy.append(f"agent_busy{{{labels}}} {rate * 0.06} {at}")
+            seconds.append(f"agent_busy_seconds_total{{{labels}}} {total * 0.06} {at}")
+            for bound, part in (("0.05", 0.4), ("0.1", 0.9), ("0.5", 0.94), ("+Inf", 1.0)):
+                buckets.append(f'agent_duration_seconds_bucket{{{labels},le="{bound}"}} {total * part} {at}')
+            sums.append(f"agent_duration_seconds_sum{{{labels}}} {total * 0.08} {at}")
+            counts.append(f"agent_duration_seconds_count{{{labels}}} {total} {at}")
+        if at > LOAD_END - 1200:
+            counted["young"].append(f'agent_requests_total{{agent="young"}} {total} {at}')
+        counted["quiet"].append(f'agent_requests_total{{agent="quiet"}} {(at - LOAD_START) // 300} {at}')
+    families = [
+        ("agent_requests counter", [line for lines in counted.values() for line in lines]),
+        ("agent_busy gauge", busy),
+        ("agent_busy_seconds counter", seconds),
+        ("agent_duration_seconds histogram", buckets + sums + counts),
+    ]
+    return "".join(f"# TYPE {family}\n" + "".join(f"{line}\n" for line in lines) for family, lines in families)
+
+
+SAMPLES += _load() + "# EOF\n"
 USER, PASSWORD = "operator", "pa:ss wort"
 BCRYPT = "$2b$04$6xgCYjfDW89vyhEWUXBUMOk36vr.tJwTiION06sHC0cI67qhac.xG"  # of that password
 WEB_CONFIG = f"""\
