@@ -22,7 +22,7 @@ from typing import Any, Optional
 from . import activator, cgroup, egress, health, info, release, truth
 from .files import read_json
 from .layout import Instance, Layout, instances
-from .systemd import Systemd, number
+from .systemd import Systemd, number, oom_ends
 
 EVERYTHING_SECONDS = 30
 STALE_HEALTH_SECONDS = 90
@@ -48,7 +48,7 @@ AGENT_FAMILIES = {
     "cpu_throttled_periods": ("counter", "Periods in which the agent was held back by its CPU limit.", ()),
     "memory_bytes": ("gauge", "Memory that the agent uses: its control group's, without file cache that can be given up.", ()),
     "memory_limit_bytes": ("gauge", "Memory at which the agent is killed.", ()),
-    "oom_kills": ("counter", "Processes killed at the memory limit since the start.", ()),
+    "oom_kills": ("counter", "Processes killed at the memory limit since the start, and ends of the agent by that.", ()),
     "tasks": ("gauge", "Processes and threads.", ()),
     "tasks_limit": ("gauge", "Processes and threads that the agent may have.", ()),
     "network_receive_bytes": ("counter", "IP traffic to the agent since the start.", ()),
@@ -66,7 +66,7 @@ HOST_FAMILIES = {
 }  # fmt: skip
 CAPABILITIES = {
     "cpu": "cpu_seconds", "throttling": "cpu_periods", "memory": "memory_bytes", "oom": "oom_kills", "tasks": "tasks",
-    "network": "network_transmit_bytes",
+    "network": "network_transmit_bytes", "health": "healthy",
 }  # fmt: skip
 
 
@@ -95,6 +95,11 @@ class Known:
         """Pid and start: of two processes that start in one clock tick only the pid tells which is which."""
         return self.pid, self.born
 
+    @property
+    def life(self) -> "tuple[int, Optional[str], Optional[str]]":
+        """What is another one when the unit has ended."""
+        return self.pid, self.born, self.state.get("Result")
+
 
 @dataclass(frozen=True)
 class Probed:
@@ -113,6 +118,8 @@ class Watch:
         self._known: dict[str, Known] = {}
         self._probed: dict[str, Probed] = {}
         self._drift: dict[str, int] = {}
+        self._began = time.time()
+        self._oom_ends: Optional[dict[str, int]] = {}
         self._asked_everything, self._errors = float("-inf"), 0
         self._lock = threading.Lock()
 
@@ -151,9 +158,12 @@ class Watch:
             changed = [i for i in here if everything or self._has_changed(i)]
             states = truth.states(changed, self._systemd)
             rules = egress.listing() if everything and here else None
+            before = {i.id: self._known[i.id].life for i in changed if i.id in self._known}
             for instance in changed:
                 with self._contained():
                     self._learn(instance, states[instance.id], rules)
+            if any(self._known[one].life != life for one, life in before.items()):
+                self._oom_ends = oom_ends(self._began)
             if everything:
                 self._asked_everything = time.monotonic()
             for remembered in (self._known, self._probed, self._drift):
@@ -206,14 +216,22 @@ class Watch:
             values.update(vars(cgroup.usage(known.pid)))
             values["network_receive_bytes"] = number(known.state.get("IPIngressBytes"))
             values["network_transmit_bytes"] = number(known.state.get("IPEgressBytes"))
+        values["oom_kills"] = self._oom_kills(instance, values.get("oom_kills"))
         return values
+
+    def _oom_kills(self, instance: Instance, here: Optional[float]) -> Optional[float]:
+        """The control group's count begins anew when a kill ends the unit, often between two looks: the journal keeps those."""
+        if self._oom_ends is None:
+            return here
+        return (here or 0) + self._oom_ends.get(instance.unit, 0)
 
     def _capabilities(self, found: "list[Sample]") -> "Iterator[Sample]":
         """Of which running agents a value is missing is seen from here: an absent sample alone says nothing."""
         running = sum(1 for s in found if s.family == "agent_up" and s.value)
         for name, value in CAPABILITIES.items() if running else ():
             read = sum(1 for s in found if s.family == "agent_" + value)
-            yield Sample("capability", int(read >= running), {"capability": name})
+            whole = name != "oom" or (self._oom_ends is not None and cgroup.unified())
+            yield Sample("capability", int(read >= running and whole), {"capability": name})
 
     # -- apart from scrapes ---------------------------------------------------------------------------------------
 

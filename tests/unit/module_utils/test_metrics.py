@@ -19,6 +19,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     systemd,
     truth,
 )
+from ansible_collections.agentfactory.core.plugins.module_utils.errors import HostError
 
 USED = cgroup.Usage(2.5, 10, 4, 4096, 1, 3)
 RULES = """table inet agentfactory {
@@ -147,13 +148,48 @@ def test_refused_packets_are_counted(watch, running, instance, monkeypatch):
     assert values(watch.samples())["agent_egress_refused_packets"] == 7
 
 
+OOM_ENDS = """{"UNIT":"%s","__CURSOR":"s=2;i=4f","__REALTIME_TIMESTAMP":"1795536820176855"}
+{"UNIT":"another.service","__CURSOR":"s=2;i=50","__REALTIME_TIMESTAMP":"1795536820176856"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "v2", "before", "kills", "whole"),
+    [
+        (OOM_ENDS, True, 1, 2, 1),
+        (OOM_ENDS, False, 1, 2, 0),  # systemd sees there only some of them: the count is not whole
+        ("", True, 1, 1, 1),
+        (None, True, 1, 1, 0),
+    ],
+)
+def test_a_kill_that_ended_the_unit_between_two_looks_is_counted(
+    watch, running, instance, manager, process, active, monkeypatch, answer, v2, before, kills, whole
+):
+    """The journal's answer is given, in the form of systemd 257's: nobody can have PID 1 of this machine write one."""
+
+    def asked(argv, **_more):
+        assert argv[0] == "journalctl"
+        if answer is None:
+            raise HostError("no journal")
+        return answer % instance.unit if answer else ""
+
+    monkeypatch.setattr(systemd, "run", asked)
+    monkeypatch.setattr(cgroup, "unified", lambda: v2)
+    assert values(watch.samples())["agent_oom_kills"] == before
+    end(running)
+    manager.units[instance.unit] = active(process(AGENT_RELEASE="1.0-aaaaaaaaaaaa"))
+    found = values(watch.samples())
+    assert (found["agent_oom_kills"], found["capability{oom}"]) == (kills, whole)
+
+
 @pytest.mark.parametrize("healthy", [True, False])
 def test_health_is_what_was_last_seen_of_this_process(
     watch, running, instance, manager, process, active, monkeypatch, healthy
 ):
     monkeypatch.setattr(health, "look", lambda *_args, **_more: health.Seen(healthy, "http", ""))
     watch.probe()
-    assert values(watch.samples())["agent_healthy"] == healthy
+    found = values(watch.samples())
+    assert (found["agent_healthy"], found["capability{health}"]) == (healthy, 1)
     manager.units[instance.unit] = active(process(AGENT_RELEASE="1.0-aaaaaaaaaaaa"))
     end(running)
     assert "agent_healthy" not in values(watch.samples())
@@ -168,6 +204,7 @@ def test_a_probe_command_is_not_run_from_here(instance, spec, lay, process, acti
     found = values(watch.samples())
     assert found["agent_up"] == 1
     assert "agent_healthy" not in found
+    assert found["capability{health}"] == 0  # and it is said
     assert found["collect_errors"] == 0
 
 
