@@ -49,7 +49,7 @@ options:
     description:
       - The agents by name.
       - Each has C(version), C(hosts) (a pattern), and where wanted C(instances), C(config), C(secrets), C(ports),
-        C(resources), C(state), C(rollout) and C(source).
+        C(resources), C(state), C(rollout), C(source) and C(token_budget).
       - C(count), in place of C(instances), is how many run on all these hosts together; C(placement.yml) beside this file, which
         M(agentfactory.core.agent_placement) writes, says where.
     type: dict

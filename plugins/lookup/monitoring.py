@@ -16,7 +16,8 @@ options:
     description:
       - V(hosts) gives the targets of an exporter that runs on every host, as groups for C(file_sd_configs).
       - V(agents) gives the targets of the agents' own metrics, where their manifests name some.
-      - V(expected) gives recording rules that say which agents the fleet expects, and how many of each it needs.
+      - V(expected) gives recording rules that say which agents the fleet expects and how many of each it needs, the agents' objectives and
+        token budgets, and which hosts are in maintenance (C(agentfactory_maintenance)).
       - V(exporter) gives the path on the controller of the exporter's program.
     type: list
     elements: str
@@ -46,7 +47,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, monitoring, run
+from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, expectations, monitoring, run
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import GROUP
 
 
@@ -65,12 +66,10 @@ class LookupModule(LookupBase):
             return monitoring.exporter(_version())
         if term == "hosts":
             return monitoring.hosts(_members(variables), int(self.get_option("port")))
-        if term == "expected":
-            return monitoring.expected(_members(variables))
-        if term == "agents":
+        if term in ("agents", "expected"):
             members = _members(variables)
             artifacts = str(variables["hostvars"][members[0].name]["agentfactory_artifacts"]) if members else ""
-            return monitoring.agents(members, artifacts)
+            return (monitoring.agents if term == "agents" else expectations.expected)(members, artifacts)
         raise KeyError(term)
 
 

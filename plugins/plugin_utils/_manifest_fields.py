@@ -49,6 +49,13 @@ def _secret(value: Any, key: str, problems: c.Problems) -> str:
     return name
 
 
+def _objective(value: Any, key: str, problems: c.Problems) -> float:
+    if isinstance(value, (int, float)) and 1 < value < 100:
+        problems.add(key, f"is a ratio: write {value} % as {value / 100:g}")
+        return 0.85
+    return float(c.number(0.85, 0.99999)(value, key, problems))
+
+
 _PORT_NAME = c.text(r"[a-z][a-z0-9_]{0,30}", "must be of lower-case letters, digits and '_', and begin with a letter")
 _PORT_REF = {"port": c.Field(c.text())}
 _SECONDS = c.number(0, 3600, unit="seconds")
@@ -97,6 +104,18 @@ MANIFEST = c.mapping(
             )
         ),
         "metrics": c.Field(c.optional(c.mapping({**_PORT_REF, "path": c.Field(v.url_path, "/metrics")})), None),
+        "slo": c.Field(
+            c.optional(
+                c.mapping(
+                    {
+                        "objective": c.Field(_objective),
+                        "good": c.Field(c.optional(v.selector), None),
+                        "total": c.Field(c.optional(v.selector), None),
+                    }
+                )
+            ),
+            None,
+        ),
         "config": c.Field(
             c.mapping(
                 {

@@ -15,6 +15,11 @@ VERSION = r"[0-9A-Za-z_][0-9A-Za-z._-]{0,63}"
 TARGET = re.compile(r"(?P<os>linux)/(?P<arch>[a-z0-9]+)(?:\+(?P<libc>glibc\d+\.\d+|musl))?(?:\+py(?P<python>3\.\d+))?")
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 ARCHITECTURES = ("amd64", "arm64", "riscv64", "arm", "386", "ppc64le", "s390x")
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_MATCHER = rf"\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*{_STRING}\s*"
+_SELECTOR = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{{(?P<labels>{_MATCHER}(?:,{_MATCHER})*,?\s*)?\}})?")
+_LABEL = re.compile(rf"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(?:=~|!~|!=|=)\s*{_STRING}\s*,?")
+_OWN_LABELS = ("job", "host", "environment", "agent", "agent_id")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 RESERVED_SECRETS = ("config", "config.json")
 SIGNALS = (
@@ -111,6 +116,18 @@ def size(value: Any, key: str, problems: c.Problems) -> int:
     except ValueError as error:
         problems.add(key, f"{error}, not {value!r}" if isinstance(value, (str, int)) else str(error))
         return 1 << 20
+
+
+def selector(value: Any, key: str, problems: c.Problems) -> str:
+    """The PromQL selector of a counter. Which agent's it is, Prometheus adds."""
+    text = str(c.text(maximum=500)(value, key, problems))
+    found = _SELECTOR.fullmatch(text)
+    if text and not found:
+        problems.add(key, f'{text!r} must be a counter\'s selector, such as requests_total{{code!~"5.."}}')
+    own = [name for name in _LABEL.findall(found["labels"] or "") if name in _OWN_LABELS] if found else []
+    for name in own:
+        problems.add(key, f"the label {name} is set by the fleet: leave it out")
+    return text
 
 
 def network(value: Any, key: str, problems: c.Problems) -> str:

@@ -44,6 +44,7 @@ class Declaration(TypedDict):
     resources: dict[str, Any]
     rollout: Rollout
     secrets: list[str]
+    token_budget: int | None
 
 
 @dataclass
@@ -244,6 +245,7 @@ def _declaration(name: str, agent: Mapping[str, Any], manifest: Manifest | None)
         "resources": {**(manifest or {}).get("resources", {}), **limits},
         "rollout": agent["rollout"],
         "secrets": [] if absent else sorted(str(secret) for secret in agent["secrets"]),
+        "token_budget": agent["token_budget"],
     }
 
 

@@ -258,6 +258,7 @@ _AGENT = c.mapping(
         "count": c.Field(c.number(1, MAX_COUNT, whole=True), None),
         "placement": c.Field(_PLACEMENT, None),
         "state_portable": c.Field(c.flag, None),
+        "token_budget": c.Field(c.optional(c.number(1, 10**15, whole=True)), None),
     }
 )
 

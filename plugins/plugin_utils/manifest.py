@@ -52,8 +52,11 @@ def canonical(value: object) -> bytes:
 
 
 def stored(manifest: Manifest) -> Manifest:
-    """The part of a manifest that goes into the artifact: not where it came from, nor for which platforms."""
-    kept = {key: value for key, value in manifest.items() if key != "source"}
+    """The part of a manifest that goes into the artifact: not where it came from, nor for which platforms.
+
+    An objective that there is not is left out: what was packaged before manifests could have one is still the same.
+    """
+    kept = {key: value for key, value in manifest.items() if key != "source" and (key, value) != ("slo", None)}
     kept["runtime"] = {key: value for key, value in manifest["runtime"].items() if key != "platforms"}
     return kept
 
@@ -86,6 +89,7 @@ def normalise(value: object, *, file: str) -> Manifest:
         _check_runtime(manifest, problems)
         _check_ports(manifest, problems)
         _check_health(manifest, problems)
+        _check_slo(manifest, problems)
         _check_words(manifest, problems)
         if manifest["permissions"]["inbound"]:
             problems.add(
@@ -165,6 +169,14 @@ def _check_health(manifest: Manifest, problems: c.Problems) -> None:
     health = manifest["health"]
     if not (health["http"] or health["tcp"] or health["command"] or health["notify"]):
         problems.add("health", "needs at least one probe: http, tcp, command or notify: true")
+
+
+def _check_slo(manifest: Manifest, problems: c.Problems) -> None:
+    slo = manifest["slo"]
+    if slo and not manifest["metrics"]:
+        problems.add("slo", "is judged by the agent's own metrics, and the manifest names none")
+    if slo and (slo["good"] is None) != (slo["total"] is None):
+        problems.add("slo", "good and total go together: give both, or neither for HTTP requests by their status")
 
 
 def _check_words(manifest: Manifest, problems: c.Problems) -> None:

@@ -1,12 +1,11 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What monitoring needs to know of a fleet: whom Prometheus scrapes, what it is to expect, and the exporter's program."""
+"""What monitoring needs to know of a fleet: whom Prometheus scrapes, and the exporter's program."""
 
 import hashlib
 import io
 import json
-import math
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -24,18 +23,20 @@ MAIN = "import sys\nfrom agentfactory_host.exporter import main\nmain(sys.argv +
 
 @dataclass(frozen=True)
 class Member:
-    """A host of the fleet: its name, where to reach it, and its declarations."""
+    """A host of the fleet: its name, where to reach it, its declarations, and whether (or until when) it is in maintenance."""
 
     name: str
     address: str
     environment: str
     agents: list[Mapping[str, Any]]
+    maintenance: Any = None
 
     @classmethod
     def of(cls, name: str, variables: Mapping[str, Any]) -> "Member":
         address = variables.get("agentfactory_monitoring_address") or variables.get("ansible_host") or name
         environment = str(variables.get("agentfactory_environment", ""))
-        return cls(name, str(address), environment, list(variables.get("agentfactory_agents", [])))
+        agents = list(variables.get("agentfactory_agents", []))
+        return cls(name, str(address), environment, agents, variables.get("agentfactory_maintenance"))
 
     def at(self, port: int) -> str:
         return f"[{self.address}]:{port}" if ":" in self.address else f"{self.address}:{port}"
@@ -68,23 +69,6 @@ def agents(members: Iterable[Member], artifacts: str) -> list[Target]:
             labels["__metrics_path__"] = metrics["path"]
             found.append({"targets": [member.at(int(ports[metrics["port"]]))], "labels": labels})
     return found
-
-
-def expected(members: Iterable[Member]) -> dict[str, Any]:
-    """Recording rules that say what the fleet expects: without them, an agent that is gone is missed by nobody."""
-    rules: list[dict[str, Any]] = []
-    replicas: dict[tuple[str, str], int] = {}
-    for member in members:
-        for agent, instance in member.instances():
-            name, version = str(agent["name"]), str(agent["version"])
-            labels = {**member.labels, "agent": name, "agent_id": f"{name}@{instance}", "version": version}
-            rules.append({"record": "agentfactory_fleet_agent", "expr": "vector(1)", "labels": labels})
-            replicas[name, member.environment] = replicas.get((name, member.environment), 0) + 1
-    for (name, environment), count in sorted(replicas.items()):
-        labels = {"agent": name, "environment": environment}
-        needed = f"vector({math.ceil(count / 2)})"
-        rules.append({"record": "agentfactory_fleet_replicas_needed", "expr": needed, "labels": labels})
-    return {"groups": [{"name": "agentfactory_fleet", "rules": rules}]}
 
 
 def exporter(version: str) -> str:

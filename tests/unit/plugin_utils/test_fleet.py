@@ -115,6 +115,7 @@ def test_declarations() -> None:
         "resources": {"cpu": 0.5, "memory": 256 << 20, "tasks": 256},
         "rollout": {"waves": [1, "25%", "100%"], "max_failures": 0, "rollback": "fleet"},
         "secrets": ["pw"],
+        "token_budget": None,
     }
     assert [agent["name"] for agent in found.declared["l1"]] == ["plain", "old"]
     assert found.declared["h1"] is found.declared["h2"]
@@ -197,6 +198,8 @@ def _agent(text: str, name: str = "plain") -> str:
         (_agent("rollout: {max_failures: -1}"), "agents.plain.rollout.max_failures: must be from 0"),
         (_agent("rollout: {rollback: all}"), "agents.plain.rollout.rollback: must be one of fleet, wave, none"),
         (_agent("resources: {memory: lots}"), "agents.plain.resources.memory: must be a size such as"),
+        (_agent("token_budget: 2M"), "agents.plain.token_budget: must be a whole number, not a string"),
+        (_agent("token_budget: 0"), "agents.plain.token_budget: must be from 1"),
         (_agent("secrets: {pw: x}"), "agents.plain.secrets.pw: is not in the manifest of plain 1.0; known are none"),
         (
             _agent("config: {a: 1}", "thermostat"),

@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
         "preflight": ["thermostat", "check", "{config}"],
     },
     "metrics": {"port": "http", "path": "/metrics"},
+    "slo": {"objective": 0.995, "good": 'jobs_total{result=~"ok|\\\\d", kind!="x"}', "total": "jobs_total"},
     "config": {
         "schema": {"type": "object", "required": ["room"], "properties": {"set_point": {"type": "number"}}},
         "defaults": {"set_point": 20},
@@ -104,6 +105,7 @@ def test_defaults() -> None:
             "preflight": None,
         },
         "metrics": None,
+        "slo": None,
         "config": {"schema": None, "defaults": {}},
         "secrets": [],
         "resources": {"cpu": None, "memory": None, "tasks": 256},
@@ -126,6 +128,11 @@ def test_manifests_share_nothing() -> None:
     first["permissions"]["write"].append("/x")
     first["config"]["defaults"]["a"] = 1
     assert second == m.normalise(LEAST, file="f")
+
+
+def test_an_objective_that_there_is_not_leaves_the_content_as_it_was() -> None:
+    assert "slo" not in m.stored(m.normalise(LEAST, file="f"))
+    assert m.stored(m.normalise(FULL, file="f"))["slo"] == FULL["slo"]
 
 
 def test_stored_has_neither_source_nor_platforms() -> None:
@@ -208,6 +215,19 @@ def test_stored_has_neither_source_nor_platforms() -> None:
         ("health.preflight", "x", "health.preflight: must be a list of words"),
         ("health.preflight", ["x", "{nope}"], "health.preflight[1]: unknown placeholder {nope}"),
         ("metrics.port", "x", "metrics.port: 'x' is not in ports"),
+        ("metrics", ..., "slo: is judged by the agent's own metrics, and the manifest names none"),
+        ("slo", 0.99, "slo: must be a mapping, not a number"),
+        ("slo", {}, "slo.objective: is missing"),
+        ("slo", {"target": 0.99}, "slo.target: unknown key; known are objective, good, total"),
+        ("slo.objective", 99.5, "slo.objective: is a ratio: write 99.5 % as 0.995"),
+        ("slo.objective", 1, "slo.objective: must be from 0.85 to 0.99999"),
+        ("slo.objective", True, "slo.objective: must be a number, not a boolean"),
+        ("slo.total", ..., "slo: good and total go together"),
+        ("slo.good", "rate(jobs_total[5m])", "slo.good: 'rate(jobs_total[5m])' must be a counter's selector"),
+        ("slo.good", "jobs_total{a=1}", "slo.good: 'jobs_total{a=1}' must be a counter's selector"),
+        ("slo.good", 'a{b="c"} or vector(1)', "must be a counter's selector"),
+        ("slo.good", 'a{b="c", agent=~".*"}', "slo.good: the label agent is set by the fleet: leave it out"),
+        ("slo.total", 5, "slo.total: must be a string, not a number"),
         ("config.schema", 5, "config.schema: must be a file's name or a JSON Schema, not a number"),
         ("config.schema", {"type": "strnig"}, "config.schema.type: is not a valid JSON Schema"),
         ("config.schema", {"$schema": 5}, "config.schema: $schema must be a string"),

@@ -58,23 +58,8 @@ def test_agents_with_metrics_are_targets_on_their_own_ports():
 
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
-def test_what_is_not_to_run_is_no_target_and_not_expected(state):
-    members = [member("h1", agent("arm", "0", state=state))]
-    assert monitoring.agents(members, "dist") == []
-    assert monitoring.expected(members)["groups"][0]["rules"] == []
-
-
-def test_what_the_fleet_expects():
-    members = [member("h1", agent("arm", "0", "1"), agent("ear", "0")), member("h2", agent("arm", "0", version="1.1"))]
-    (group,) = monitoring.expected(members)["groups"]
-    declared = [r["labels"] for r in group["rules"] if r["record"] == "agentfactory_fleet_agent"]
-    assert {(i["host"], i["agent_id"], i["version"], i["environment"]) for i in declared} == {
-        ("h1", "arm@0", "1.0", "lab"), ("h1", "arm@1", "1.0", "lab"), ("h1", "ear@0", "1.0", "lab"), ("h2", "arm@0", "1.1", "lab"),
-    }  # fmt: skip
-    needed = {
-        r["labels"]["agent"]: r["expr"] for r in group["rules"] if r["record"] == "agentfactory_fleet_replicas_needed"
-    }
-    assert needed == {"arm": "vector(2)", "ear": "vector(1)"}
+def test_what_is_not_to_run_is_no_target(state):
+    assert monitoring.agents([member("h1", agent("arm", "0", state=state))], "dist") == []
 
 
 def test_the_exporters_program_is_the_same_for_the_same_code_and_runs(monkeypatch, tmp_path):
