@@ -19,12 +19,36 @@ options:
       - V(expected) gives recording rules that say which agents the fleet expects and how many of each it needs, the agents' objectives and
         token budgets, and which hosts are in maintenance (C(agentfactory_maintenance)).
       - V(exporter) gives the path on the controller of the exporter's program.
+      - V(programs) gives the paths on the host of the programs that come from O(archives), by their names.
+      - V(fetched) gives O(names) of these programs as C({src, dest}), after it has fetched the archives and checked their digests.
+      - V(too_old) gives what speaks against the packages in O(policy).
     type: list
     elements: str
     required: true
   port:
     description: With V(hosts), the exporter's port.
     type: int
+  archives:
+    description: The role's C(monitoring_archives).
+    type: dict
+    default: {}
+  architectures:
+    description: The role's C(monitoring_architectures).
+    type: dict
+    default: {}
+  machine:
+    description: The host's C(uname -m).
+    type: str
+    default: ''
+  names:
+    description: With V(fetched), which programs.
+    type: list
+    elements: str
+    default: []
+  policy:
+    description: With V(too_old), what C(apt-cache policy) printed.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -47,8 +71,17 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, expectations, monitoring, run
+from ansible_collections.agentfactory.core.plugins.plugin_utils import (
+    declare,
+    expectations,
+    monitoring,
+    programs,
+    run,
+    tree,
+)
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import GROUP
+
+TERMS = ("hosts", "agents", "expected", "exporter", "programs", "fetched", "too_old")
 
 
 class LookupModule(LookupBase):
@@ -57,8 +90,8 @@ class LookupModule(LookupBase):
         try:
             return [self._one(terms[0], variables or {})]
         except (IndexError, KeyError) as error:
-            raise AnsibleError("the first term must be one of hosts, agents, expected, exporter") from error
-        except (declare.DeclarationError, run.RunError) as error:
+            raise AnsibleError(f"the first term must be one of {', '.join(TERMS)}") from error
+        except (declare.DeclarationError, run.RunError, programs.ProgramError, tree.PackageError) as error:
             raise AnsibleError(str(error)) from error
 
     def _one(self, term: str, variables: dict[str, Any]) -> Any:
@@ -70,7 +103,21 @@ class LookupModule(LookupBase):
             members = _members(variables)
             artifacts = str(variables["hostvars"][members[0].name]["agentfactory_artifacts"]) if members else ""
             return (monitoring.agents if term == "agents" else expectations.expected)(members, artifacts)
+        if term == "too_old":
+            return programs.candidates_too_old(self.get_option("policy"))
+        if term in ("programs", "fetched"):
+            return self._programs(term)
         raise KeyError(term)
+
+    def _programs(self, term: str) -> Any:
+        given = {name: self.get_option(name) for name in ("archives", "architectures", "machine")}
+        if not given["archives"]:
+            return {} if term == "programs" else []
+        archives = programs.Archives(given["archives"], given["architectures"], given["machine"])
+        if term == "programs":
+            return archives.paths()
+        there = archives.fetch(self.get_option("names"))
+        return [{"src": path, "dest": archives.paths()[name]} for name, path in there.items()]
 
 
 def _members(variables: dict[str, Any]) -> list[monitoring.Member]:

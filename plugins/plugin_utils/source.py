@@ -141,18 +141,31 @@ def plain(tree: Tree, manifest: Manifest) -> Tree:
 def fetch(manifest: Manifest, file: str, scratch: Path) -> Tree:
     """The files of a {file, sha256} source: an archive's, or the one executable as `bin/<name>`."""
     source = manifest["source"]
+    base = os.path.dirname(os.path.abspath(file))
+    place = download(source["file"], source["sha256"], scratch, base=base, where=f"{file}: source")
+    files = opened(place, scratch, where=f"{file}: source.file: {source['file']!r}")
+    return files if files is not None else {f"bin/{manifest['name']}": Entry(place, "755")}
+
+
+def download(location: str, sha256: str, scratch: Path, *, base: str, where: str) -> Path:
+    """A copy of a file, by path (relative to `base`) or URL, that has this digest; `where` is the key in errors."""
     place = scratch / "download"
-    if "://" in source["file"]:
-        _download(source["file"], place, file)
+    if "://" in location:
+        _download(location, place, where)
     else:
         try:
-            shutil.copyfile(Path(os.path.dirname(os.path.abspath(file))) / source["file"], place)
+            shutil.copyfile(Path(base) / location, place)
         except OSError as error:
-            raise PackageError(f"{file}: source.file: {source['file']!r} cannot be read: {error.strerror}") from error
+            raise PackageError(f"{where}.file: {location!r} cannot be read: {error.strerror}") from error
     with place.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != source["sha256"]:
-        raise PackageError(f"{file}: source.sha256: {source['file']!r} has {found}")
+    if found != sha256:
+        raise PackageError(f"{where}.sha256: {location!r} has {found}")
+    return place
+
+
+def opened(place: Path, scratch: Path, *, where: str) -> Tree | None:
+    """The files in an archive (tar, zip), unpacked below `scratch`; None where the file is no archive."""
     try:
         if zipfile.is_zipfile(place) and not _begins(place, b"\x7fELF"):
             return dict(_unzip(place))
@@ -167,8 +180,8 @@ def fetch(manifest: Manifest, file: str, scratch: Path) -> Tree:
         NotImplementedError,
         RuntimeError,
     ) as error:
-        raise PackageError(f"{file}: source.file: {source['file']!r}: {error}") from error
-    return {f"bin/{manifest['name']}": Entry(place, "755")}
+        raise PackageError(f"{where}: {error}") from error
+    return None
 
 
 def _begins(place: Path, magic: bytes) -> bool:
@@ -176,14 +189,14 @@ def _begins(place: Path, magic: bytes) -> bool:
         return stream.read(len(magic)) == magic
 
 
-def _download(url: str, place: Path, file: str) -> None:
+def _download(url: str, place: Path, where: str) -> None:
     if not url.startswith("https://"):
-        raise PackageError(f"{file}: source.file: only https is possible, not {url.split('://', 1)[0]}")
+        raise PackageError(f"{where}.file: only https is possible, not {url.split('://', 1)[0]}")
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, place.open("wb") as stream:  # noqa: S310 (https, checked above)
             shutil.copyfileobj(answer, stream)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise PackageError(f"{file}: source.file: {url!r} cannot be fetched: {error}") from error
+        raise PackageError(f"{where}.file: {url!r} cannot be fetched: {error}") from error
 
 
 def _clean(name: str, link: str | None = None) -> str:

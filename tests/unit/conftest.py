@@ -27,28 +27,41 @@ def _free_port():
 
 
 @pytest.fixture(scope="session")
-def alertmanager(tmp_path_factory):
-    """The URL of a real Alertmanager that tells nobody."""
+def start_alertmanager(tmp_path_factory):
+    """Start a real Alertmanager with this configuration; its URL. It ends with the tests."""
     program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if program is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Alertmanager is not installed: tools/packages unit")
-    place = tmp_path_factory.mktemp("alertmanager")
-    (place / "config.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-    url = "http://127.0.0.1:%d" % _free_port()
-    with open(place / "log", "wb") as log:
-        process = subprocess.Popen(
-            [program, "--config.file=%s/config.yml" % place, "--storage.path=%s" % place, "--cluster.listen-address=",
-             "--web.listen-address=" + url[len("http://"):]], stdout=log, stderr=log,
-        )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url + "/-/ready", timeout=5).close()
-            break
-        except OSError:
-            assert process.poll() is None, (place / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    yield url
-    process.terminate()
-    process.wait(20)
+    started = []
+
+    def start(configuration):
+        place = tmp_path_factory.mktemp("alertmanager")
+        (place / "config.yml").write_text(configuration)
+        url = "http://127.0.0.1:%d" % _free_port()
+        with open(place / "log", "wb") as log:
+            process = subprocess.Popen(
+                [program, "--config.file=%s/config.yml" % place, "--storage.path=%s" % place, "--cluster.listen-address=",
+                 "--web.listen-address=" + url[len("http://"):]], stdout=log, stderr=log,
+            )  # fmt: skip
+        started.append(process)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(url + "/-/ready", timeout=5).close()
+                return url
+            except OSError:
+                assert process.poll() is None, (place / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+    yield start
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def alertmanager(start_alertmanager):
+    """The URL of a real Alertmanager that tells nobody."""
+    return start_alertmanager("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")

@@ -1,0 +1,157 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is told of what, by the role's own template: amtool walks the routes, a real Alertmanager groups and inhibits."""
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLE = Path(__file__).resolve().parents[3] / "roles/monitoring"
+PEOPLE: dict[str, Any] = {
+    "monitoring_receivers": [
+        {"name": "nobody"},
+        {"name": "on-call", "webhook_configs": [{"url": "http://127.0.0.1:9/"}]},
+        {"name": "tickets", "webhook_configs": [{"url": "http://127.0.0.1:9/"}]},
+        {"name": "lab", "webhook_configs": [{"url": "http://127.0.0.1:9/"}]},
+    ],
+    "monitoring_routes": [
+        {"matchers": ["environment = lab"], "receiver": "lab"},
+        {"matchers": ["severity = page"], "receiver": "on-call"},
+        {"matchers": ['severity =~ "ticket|info"', "alertname != MonitoringWatchdog"], "receiver": "tickets"},
+    ],
+}
+
+
+def rendered(folder: Path, **variables: Any) -> Path:
+    """The configuration that the role writes."""
+    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
+    loader = DataLoader()
+    trusted = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in defaults.items()}
+    template = trust_as_template((ROLE / "templates/alertmanager.yml.j2").read_text(encoding="utf-8"))
+    path = folder / "alertmanager.yml"
+    path.write_text(str(Templar(loader, variables={**trusted, **variables}).template(template)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def amtool() -> Callable[..., str]:
+    program = shutil.which("amtool")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("amtool is not installed: tools/packages unit")
+
+    def call(*arguments: object) -> str:
+        done = subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rendered(tmp_path_factory.mktemp("routes"), **PEOPLE)
+
+
+def test_with_the_defaults_nobody_is_told(amtool, tmp_path):
+    path = rendered(tmp_path)
+    assert "SUCCESS" in amtool("check-config", path)
+    assert amtool("config", "routes", "test", f"--config.file={path}", "severity=page") == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        ({"alertname": "AgentDown", "severity": "page", "environment": "production"}, "on-call"),
+        ({"alertname": "AgentDown", "severity": "page", "environment": "lab"}, "lab"),
+        ({"alertname": "AgentDrift", "severity": "ticket", "environment": "production"}, "tickets"),
+        ({"alertname": "AgentCpuThrottled", "severity": "info", "environment": "production"}, "tickets"),
+        ({"alertname": "MonitoringWatchdog", "severity": "info"}, "nobody"),
+    ],
+)
+def test_routes_by_severity_and_environment(amtool, configuration, labels, receiver):
+    given = [f"{name}={value}" for name, value in labels.items()]
+    assert amtool("config", "routes", "test", f"--config.file={configuration}", *given) == receiver
+
+
+def alert(
+    name: str,
+    host: str = "h1",
+    *,
+    severity: str = "page",
+    agent: str = "",
+    instance: str = "0",
+    environment: str = "prod",
+):
+    labels = {"alertname": name, "environment": environment, "severity": severity}
+    labels.update({"host": host} if host else {})
+    labels.update({"agent": agent} if agent else {})
+    labels.update({"agent_id": f"{agent}@{instance}"} if agent and host else {})
+    return labels
+
+
+# (alert, who may keep it quiet: Alertmanager names one of them)
+TOLD: list[tuple[dict[str, str], set[str]]] = [
+    (alert("HostDown"), set()),
+    (alert("AgentDown", agent="arm"), {"HostDown"}),
+    (alert("HostDiskFull"), {"HostDown"}),
+    (alert("MonitoringCollectorStale", severity="ticket"), {"HostDown"}),
+    (alert("HostDown", environment="lab"), set()),
+    (alert("HostMaintenance", "h2", severity="info"), set()),
+    (alert("HostDown", "h2"), {"HostMaintenance"}),
+    (alert("CertificateExpires", "h2"), {"HostMaintenance"}),
+    (alert("AgentDown", "h2", agent="arm"), {"HostMaintenance", "HostDown"}),
+    (alert("AgentDown", "h3", agent="arm"), {"AgentQuorumLost"}),
+    (alert("AgentUnhealthy", "h3", agent="arm", instance="1"), {"AgentQuorumLost"}),
+    (alert("AgentDrift", "h3", agent="arm", severity="ticket"), set()),
+    (alert("AgentQuorumLost", "", agent="arm"), set()),
+    (alert("AgentDown", "h3", agent="ear"), set()),
+    (alert("AgentDown", "h3", agent="ear", instance="1"), set()),
+    (alert("AgentDown", "h4", agent="arm", environment="lab"), set()),
+]
+
+
+@pytest.fixture(scope="module")
+def told(start_alertmanager, configuration):
+    """A question to an Alertmanager with this configuration, which knows all of TOLD."""
+    url = start_alertmanager(configuration.read_text(encoding="utf-8"))
+
+    def ask(path: str, data: bytes | None = None) -> Any:
+        request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    ask("/api/v2/alerts", json.dumps([{"labels": labels} for labels, _by in TOLD]).encode())
+    return ask
+
+
+def test_who_is_kept_quiet_by_whom(told):
+    found = told("/api/v2/alerts")
+    names = {item["fingerprint"]: item["labels"]["alertname"] for item in found}
+
+    def key(labels: dict[str, str]) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted(labels.items()))
+
+    quiet = {key(item["labels"]): {names[one] for one in item["status"]["inhibitedBy"]} for item in found}
+    assert len(quiet) == len(TOLD)
+    for labels, by in TOLD:
+        seen = quiet[key(labels)]
+        assert bool(seen) == bool(by), labels
+        assert seen <= by, labels
+
+
+def test_an_agents_instances_on_a_host_are_told_of_together(told):
+    groups = [item for item in told("/api/v2/alerts/groups") if item["labels"].get("agent") == "ear"]
+    assert [(item["labels"]["host"], len(item["alerts"]), item["receiver"]["name"]) for item in groups] == [
+        ("h3", 2, "on-call")
+    ]
