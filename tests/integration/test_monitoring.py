@@ -91,7 +91,16 @@ class Monitored:
                     "monitoring_grafana_packages": [], "monitoring_grafana_ca": certificate, "monitoring_grafana_username": "grafana",
                     "monitoring_grafana_password": GRAFANAS_PASSWORD, "monitoring_grafana_prometheus_url": "https://prometheus.example.org",
                     "monitoring_receivers": [
-                        {"name": "people", "webhook_configs": [{"url": "http://127.0.0.1:9999/", "send_resolved": True}]}
+                        {
+                            "name": "people",
+                            "webhook_configs": [
+                                {
+                                    "url": "http://127.0.0.1:9999/",
+                                    "send_resolved": True,
+                                    "http_config": {"basic_auth": {"username": "people", "password": PASSWORD}},
+                                }
+                            ],
+                        }
                     ],
                 }
             )
