@@ -19,8 +19,8 @@ options:
       - V(expected) gives recording rules that say which agents the fleet expects and how many of each it needs, the agents' objectives and
         token budgets, and which hosts are in maintenance (C(agentfactory_maintenance)).
       - V(exporter) gives the path on the controller of the exporter's program.
-      - V(programs) gives the paths on the host of the programs that come from O(archives), by their names.
-      - V(fetched) gives O(names) of these programs as C({src, dest}), after it has fetched the archives and checked their digests.
+      - V(programs) gives the paths on the host of those of O(names) that come from O(archives), by name.
+      - V(fetched) gives these programs as C({src, dest}), after it has fetched the archives and checked their digests.
       - V(too_old) gives what speaks against the packages in O(policy).
     type: list
     elements: str
@@ -41,7 +41,7 @@ options:
     type: str
     default: ''
   names:
-    description: With V(fetched), which programs.
+    description: With V(programs) and V(fetched), which programs.
     type: list
     elements: str
     default: []
@@ -114,10 +114,10 @@ class LookupModule(LookupBase):
         if not given["archives"]:
             return {} if term == "programs" else []
         archives = programs.Archives(given["archives"], given["architectures"], given["machine"])
+        paths = archives.paths(self.get_option("names"))
         if term == "programs":
-            return archives.paths()
-        there = archives.fetch(self.get_option("names"))
-        return [{"src": path, "dest": archives.paths()[name]} for name, path in there.items()]
+            return paths
+        return [{"src": path, "dest": paths[name]} for name, path in archives.fetch(self.get_option("names")).items()]
 
 
 def _members(variables: dict[str, Any]) -> list[monitoring.Member]:

@@ -58,21 +58,26 @@ class Archives:
             raise ProgramError("\n".join(problems.lines))
 
     def _check(self, name: str, one: Mapping[str, Any], problems: c.Problems) -> None:
-        if self._architecture not in one["sha256"]:
-            problems.add(f"{name}.sha256", f"has none for {self._architecture}")
         reason = too_old(name, one["version"])
         if reason:
             problems.add(f"{name}.version", reason)
 
     def _digest(self, name: str) -> str:
-        return str(self._given[name]["sha256"][self._architecture])
+        digest = self._given[name]["sha256"].get(self._architecture)
+        if digest is None:
+            raise ProgramError(f"monitoring_archives: {name}.sha256: has none for {self._architecture}")
+        return str(digest)
 
-    def paths(self) -> dict[str, str]:
-        """Where each program is on the host. A directory's name holds version and digest, and its programs never change."""
+    def paths(self, files: Collection[str]) -> dict[str, str]:
+        """Where these programs are on the host, of those that come from archives.
+
+        A directory's name holds version and digest, and its programs never change.
+        """
         return {
             file: f"{HOME}{name.replace('_', '-')}/{one['version']}-{self._digest(name)[:12]}/{file}"
             for name, one in self._given.items()
             for file in FILES[name]
+            if file in files
         }
 
     def fetch(self, files: Collection[str]) -> dict[str, str]:

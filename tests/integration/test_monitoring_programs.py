@@ -4,8 +4,8 @@
 """Where Prometheus' programs come from, on a trixie host: archives by path and by URL, going back, and packages.
 
 Upstream's own archives cannot be had by tests without a way out. These are packed in their layout from Debian's programs: bookworm's as
-the older versions, trixie's as the newer ones. (Debian's Alertmanager reads its templates from a file, upstream's has them in itself: the host gets
-that file.)
+the older versions, trixie's as the newer ones. (Debian's Alertmanager reads its templates from a file, and upstream's has them in itself:
+the host gets that file.)
 """
 
 import hashlib
@@ -36,6 +36,11 @@ rm -rf /var/tmp/debs && mkdir /var/tmp/debs && cd /var/tmp/debs && apt-get updat
 apt-get download -qq prometheus prometheus-alertmanager prometheus-node-exporter 2>/dev/null
 apt-get download -qq promtool 2>/dev/null || true  # a package of its own only in trixie
 for deb in *.deb; do dpkg-deb -x "$deb" .; done; rm *.deb
+"""
+TEMPLATES = """set -e
+mkdir -p /usr/share/prometheus
+cp -r /var/tmp/debs/usr/share/prometheus/alertmanager /usr/share/prometheus/
+rm -rf /var/tmp/debs
 """
 
 
@@ -74,9 +79,7 @@ class Programs:
             digest = hashlib.sha256(archive.read_bytes()).hexdigest()
             file = f"{self.folder}/{name}-{{version}}.linux-{{arch}}.tar.gz"
             given[name] = {"version": version[1], "file": file, "sha256": {"amd64": digest}}
-        host.sh(
-            "mkdir -p /usr/share/prometheus; cp -r /var/tmp/debs/usr/share/prometheus/alertmanager /usr/share/prometheus/; rm -rf /var/tmp/debs"
-        )
+        host.sh(TEMPLATES)
         return given
 
     def run(self, archives: dict[str, Any], *arguments: str) -> Result:

@@ -41,8 +41,9 @@ def pack(path, files, top="x-1.0.0.linux-amd64"):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def spec(tmp_path, sha256, *, version="1.8.2", **more):
-    return {"version": version, "file": str(tmp_path / "x-{version}.{arch}.tgz"), "sha256": {"amd64": sha256}, **more}
+def spec(tmp_path, digest, *, version="1.8.2", **more):
+    given = {"version": version, "file": str(tmp_path / "x-{version}.{arch}.tgz"), "sha256": {"amd64": digest}}
+    return {**given, **more}
 
 
 def archives(given, machine="x86_64"):
@@ -52,7 +53,9 @@ def archives(given, machine="x86_64"):
 def test_from_an_archive_come_the_programs_and_nothing_else(tmp_path, cache):
     digest = pack(tmp_path / "x-1.8.2.amd64.tgz", {"node_exporter": b"program", "LICENSE": b"text"})
     found = archives({"node_exporter": spec(tmp_path, digest)})
-    assert found.paths() == {"node_exporter": f"/opt/agentfactory-node-exporter/1.8.2-{digest[:12]}/node_exporter"}
+    assert found.paths(["node_exporter", "promtool"]) == {
+        "node_exporter": f"/opt/agentfactory-node-exporter/1.8.2-{digest[:12]}/node_exporter"
+    }
     with ThreadPoolExecutor(4) as pool:
         (path,) = set(pool.map(lambda _n: found.fetch(["node_exporter"])["node_exporter"], range(4)))
     with open(path, "rb") as program:
@@ -93,7 +96,13 @@ def test_of_a_wrong_archive_nothing_is_kept(tmp_path, cache, files, digest, said
 )
 def test_what_is_wrong_is_named(tmp_path, change, said):
     with pytest.raises(programs.ProgramError, match=said):
-        archives({"node_exporter": {**spec(tmp_path, "0" * 64), **change}})
+        archives({"node_exporter": spec(tmp_path, "0" * 64, **change)}).paths(["node_exporter"])
+
+
+def test_what_a_host_does_not_need_may_be_missing_for_its_machine(tmp_path):
+    given = {name: spec(tmp_path, "0" * 64, version="2.53.0") for name in ("prometheus", "alertmanager")}
+    given["node_exporter"] = spec(tmp_path, "0" * 64, sha256={"arm64": "1" * 64})
+    assert list(archives(given, "aarch64").paths(["node_exporter"])) == ["node_exporter"]
 
 
 @pytest.mark.parametrize(
