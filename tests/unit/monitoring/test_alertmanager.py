@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import urllib.request
@@ -67,6 +68,18 @@ def test_with_the_defaults_nobody_is_told(amtool, tmp_path):
     path = rendered(tmp_path)
     assert "SUCCESS" in amtool("check-config", path)
     assert amtool("config", "routes", "test", f"--config.file={path}", "severity=page") == "nobody"
+
+
+def test_the_guides_example_loads_and_pages(amtool, tmp_path):
+    text = (ROLE.parents[1] / "docs/monitoring.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(monitoring_receivers:.*?)```", text, re.DOTALL)
+    path = rendered(tmp_path, **yaml.safe_load(example))
+    assert "SUCCESS" in amtool("check-config", path)
+    told = [
+        amtool("config", "routes", "test", f"--config.file={path}", "severity=page", f"environment={e}")
+        for e in ("lab", "prod")
+    ]
+    assert told == ["nobody", "on-call"]
 
 
 @pytest.mark.parametrize(
