@@ -6,6 +6,7 @@
 Without them, an agent that is gone is missed by nobody. The alerts are the role's own files; they read what is recorded here.
 """
 
+import contextlib
 import datetime
 import json
 import math
@@ -82,13 +83,10 @@ def _ends(member: Member) -> float:
     """When a host's maintenance ends: Unix time, infinity, or 0 where there is none."""
     value = member.maintenance
     if isinstance(value, str):
-        if value.strip().lower() in _WORDS:
-            value = _WORDS[value.strip().lower()]
-        else:
-            try:
-                value = datetime.datetime.fromisoformat(value.strip())
-            except ValueError:
-                pass
+        value = _WORDS.get(value.strip().lower(), value)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = datetime.datetime.fromisoformat(value.strip())
     if isinstance(value, bool) or value is None:
         return math.inf if value else 0
     if isinstance(value, datetime.datetime) and value.tzinfo:
