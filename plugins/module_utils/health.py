@@ -9,9 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from . import credentials
 
@@ -19,8 +18,7 @@ BODY = 2048
 Pid = Union[int, str]
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One look of one probe. What the agent answered is in `detail` only where it is not healthy; it may hold a secret."""
 
     healthy: bool
@@ -28,14 +26,13 @@ class Seen:
     detail: str
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(NamedTuple):
     """A listening TCP socket: where, and the user id that owns it (``/proc/net/tcp``, see proc(5))."""
 
     address: str
     port: int
     uid: int
-    inode: int = field(default=0, compare=False)
+    inode: int = 0
 
 
 def parse_listeners(text: str) -> "list[Listener]":
