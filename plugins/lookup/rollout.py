@@ -50,6 +50,7 @@ _raw:
   elements: raw
 """
 
+import gc
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -118,7 +119,11 @@ def _stage(variables: dict[str, Any]) -> str:
 
 
 def _read_ahead(variables: dict[str, Any]) -> None:
-    """Read what the fork of each host would read for itself: it inherits what this process has. Each will say what is wrong."""
+    """Read what the fork of each host would read for itself: it inherits what this process has. Each will say what is wrong.
+
+    What is there by now stays for the run. So the garbage collectors of the forks are told to leave it alone: they would only
+    have it copied, page by page.
+    """
     from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, remote
 
     remote.library_packed()
@@ -127,6 +132,7 @@ def _read_ahead(variables: dict[str, Any]) -> None:
         if version and (chosen is None or name in chosen):
             with suppress(declare.DeclarationError):
                 declare.packaged(str(fleet["agentfactory_artifacts"]), name, str(version))
+    gc.freeze()
 
 
 def _only(variables: dict[str, Any]) -> list[str] | None:
