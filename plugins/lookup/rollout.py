@@ -124,14 +124,15 @@ def _read_ahead(variables: dict[str, Any]) -> None:
     What is there by now stays for the run. So the garbage collectors of the forks are told to leave it alone: they would only
     have it copied, page by page.
     """
-    from ansible_collections.agentfactory.core.plugins.plugin_utils import declare, remote
+    from ansible_collections.agentfactory.core.plugins.plugin_utils import artifact, declare, remote
 
     remote.library_packed()
     fleet, chosen = _declared(variables) or {}, _chosen(variables)
     for name, version in fleet.get("agentfactory_versions", {}).items():
         if version and (chosen is None or name in chosen):
-            with suppress(declare.DeclarationError):
-                declare.packaged(str(fleet["agentfactory_artifacts"]), name, str(version))
+            with suppress(declare.DeclarationError, artifact.ArtifactError):
+                for image in declare.packaged(str(fleet["agentfactory_artifacts"]), name, str(version)).images:
+                    image.files()
     gc.freeze()
 
 
