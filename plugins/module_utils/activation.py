@@ -8,12 +8,11 @@ unit into /etc. So at every instant a reboot leads to the last proven release. S
 """
 
 import contextlib
-import traceback
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import credentials, egress, health, history, release, tree, truth, users
-from .errors import HostError
+from .errors import HostError, in_words
 from .files import checkpoint, read_json, remove, replace_link, write_atomic, write_json
 from .layout import Instance
 from .proof import Failed, Proof, Spoiled
@@ -51,8 +50,7 @@ class Activation:
             return self._undo(self._evidence(failure))
         except Exception as error:
             # Whatever it was, a release that was not proven does not stay.
-            told = str(error) if isinstance(error, (HostError, OSError)) else traceback.format_exc(limit=-4)
-            return self._undo(self._evidence(Failed("unexpected", told)))
+            return self._undo(self._evidence(Failed("unexpected", in_words(error))))
         self.phase("committing", gap=gap)
         return self._finish()
 
@@ -112,12 +110,13 @@ class Activation:
 
     def _switch(self) -> float:
         """Start the release from a unit under /run and prove it. Returns the seconds without a healthy answer."""
-        write_atomic(self.instance.proof_file, release.unit_text(self.instance, self.name), 0o644)
+        instance = self.instance
+        write_atomic(instance.proof_file, release.unit_text(instance, self.name), 0o644)
         checkpoint("activate.proof-unit")
-        self.systemd.reload()
-        gap = self.proof.run(
-            _stop_timeout(self.instance, self.step), lambda: self._save(self.step, note="healthy, baking")
-        )
+        new = self.step["from"] is None
+        if not (new and self.systemd.discover(instance.unit, instance.proof_file, instance.layout.scratch_units)):
+            self.systemd.reload()
+        gap = self.proof.run(_stop_timeout(instance, self.step), lambda: self._save(self.step, note="healthy, baking"))
         checkpoint("activate.proven")
         return gap
 

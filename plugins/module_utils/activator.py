@@ -10,12 +10,11 @@ the phases that the intent file holds. Agents go in parallel; the instances of o
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import Any, Optional
 
 from . import activation, egress, history, release, removal, staging, truth
-from .errors import HostError
+from .errors import HostError, in_words
 from .files import checkpoint, lock, read_json, read_text, remove, write_json
 from .layout import Instance, Layout
 from .systemd import Systemd, run
@@ -198,8 +197,7 @@ class Walk:
             else:
                 self.simple(instance, step)
         except Exception as error:
-            told = str(error) if isinstance(error, (HostError, OSError)) else traceback.format_exc(limit=-4)
-            self.save(step, phase="done", result="failed", message="%s failed: %s" % (step["action"], told))
+            self.save(step, phase="done", result="failed", message="%s failed: %s" % (step["action"], in_words(error)))
 
     def simple(self, instance: Instance, step: "dict[str, Any]") -> None:
         if step["action"] == "enable":

@@ -5,8 +5,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import credentials, egress, release, store, target, tree, unit, users
 from .errors import HostError
@@ -14,8 +13,7 @@ from .layout import Instance, Layout
 from .plan import Want
 
 
-@dataclass(frozen=True)
-class Desired:
+class Desired(NamedTuple):
     """One declared instance with all that makes its release."""
 
     instance: Instance

@@ -59,7 +59,7 @@ def _settled(
         state = truth.states([instance], systemd)[instance.id]
         pid = int(state.get("MainPID") or 0)
         born = truth.start_time(pid) if pid else None
-        row, listening = info.describe(instance, state, request, once), health.listeners()
+        row, listening = info.describe(instance, state, request, once), list(health.listeners())
         if not pid or (born is not None and truth.start_time(pid) == born):
             break
     return state, row, listening

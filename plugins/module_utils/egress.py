@@ -8,7 +8,6 @@ networks pass; everything else is refused at once and counted. One table for all
 user id, and each file is one transaction that can be repeated. See nft(8).
 """
 
-import ipaddress
 import re
 import shutil
 from pathlib import Path
@@ -67,6 +66,8 @@ def rules(instance: Instance, uid: int, outbound: "list[str]", ports: "dict[str,
 
 def _collapse(outbound: "list[str]", version: int) -> "list[str]":
     """The networks of one family without overlaps (nft refuses those in a set)."""
+    import ipaddress  # only here: most calls write no rules
+
     networks = [ipaddress.ip_network(n, strict=False) for n in outbound]
     chosen: list[Any] = [n for n in networks if n.version == version]
     return [str(n) for n in ipaddress.collapse_addresses(chosen)]

@@ -10,3 +10,12 @@ class HostError(Exception):
 
 class Busy(HostError):
     """Another run holds this host; trying again later can succeed."""
+
+
+def in_words(error: Exception) -> str:
+    """What to say of an exception that is being handled: its text where that is for people, else where it came from too."""
+    if isinstance(error, (HostError, OSError)):
+        return str(error)
+    import traceback  # 2 ms, in every call
+
+    return traceback.format_exc(limit=-4)

@@ -6,8 +6,7 @@
 import json
 import os
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from .files import canonical
 from .layout import Layout
@@ -47,8 +46,7 @@ def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]
     return records
 
 
-@dataclass(frozen=True)
-class Switch:
+class Switch(NamedTuple):
     """What one run did to an instance: the release before it (None: none), whether that ran, and the release after it."""
 
     before: Optional[str]
@@ -62,5 +60,5 @@ def of_run(layout: Layout, run: str) -> "dict[str, Switch]":
     for record in read(layout):
         if record.get("run") == run and record["action"] == "activate" and record["result"] == "ok":
             first = found.get(record["agent_id"]) or Switch(record["from"], record.get("was_running", True), "")
-            found[record["agent_id"]] = replace(first, after=record["to"])
+            found[record["agent_id"]] = first._replace(after=record["to"])
     return found

@@ -13,25 +13,10 @@ import json
 import os
 import sys
 import time
-import traceback
 from typing import Any, BinaryIO, Callable
 
-from . import (
-    activator,
-    credentials,
-    desired,
-    diagnosis,
-    history,
-    info,
-    lease,
-    release,
-    removal,
-    staging,
-    store,
-    tree,
-    truth,
-)
-from .errors import Busy, HostError
+from . import activator, credentials, desired, history, lease, release, removal, staging, store, tree, truth
+from .errors import Busy, HostError, in_words
 from .files import lock, read_json
 from .layout import Instance, Layout, instances
 from .plan import Change, Want
@@ -252,9 +237,13 @@ class Host:
     # -- info -----------------------------------------------------------------------------------------------------
 
     def info(self) -> "dict[str, Any]":
+        from . import info  # what most calls have no use for is imported where it is used: every call is a new process
+
         return info.gather(self.layout, self.request)
 
     def diagnose(self) -> "dict[str, Any]":
+        from . import diagnosis
+
         return diagnosis.gather(self.layout, self.request)
 
     def _not_during_activation(self) -> None:
@@ -298,7 +287,7 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
         answer = {
             "error": "%s: %s%s" % (error.filename or request["op"], error.strerror or error, _space(error, layout))
         }
-    except Exception:
-        answer = {"error": "unexpected, please report: " + traceback.format_exc(limit=-6)}
+    except Exception as error:
+        answer = {"error": "unexpected, please report: " + in_words(error)}
     sys.stdout.write(MARK + json.dumps(answer) + "\n")
     sys.stdout.flush()

@@ -4,12 +4,11 @@
 """Where everything lives on a host. Paths only: nothing here reads or writes."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Every path of the factory below `root` (``/`` on a host, a scratch directory in tests)."""
 
     root: Path = Path("/")
@@ -67,8 +66,7 @@ class Layout:
         return self.root / "run/agentfactory"
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """One running copy of an agent and the names that follow from it."""
 
     layout: Layout

@@ -3,15 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From what is wanted and what is, to a list of changes. Pure: check mode is this list, and a real run walks it."""
 
-from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 STAGING = ("tree", "user", "release", "stage")
 ACTIVATION = ("activate", "confine", "enable", "stop", "remove")
 
 
-@dataclass(frozen=True)
-class Want:
+class Want(NamedTuple):
     """One declared instance: the release that its declaration makes on this host, and its state."""
 
     release: str
@@ -19,8 +17,7 @@ class Want:
     state: str = "started"
 
 
-@dataclass(frozen=True)
-class Now:
+class Now(NamedTuple):
     """What is true of one instance. `booted` is the release in /etc, `running` the one in the main process.
 
     `renew`: what the process was started from has been repaired since.
@@ -43,8 +40,7 @@ class Now:
     confined: bool = True
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One thing to do: its kind, the agent id (or the agent for a tree), and why, for people."""
 
     kind: str

@@ -4,9 +4,8 @@
 """Proof: a release is started, becomes healthy in time, stays so, and what answers is that release and nothing else."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from . import credentials, egress, health, release, truth, users
 from .files import checkpoint
@@ -26,8 +25,7 @@ class Spoiled(Failed):
     """Something on this host stands in the way, not the release: once that is repaired, it may be tried again."""
 
 
-@dataclass
-class Started:
+class Started(NamedTuple):
     """One start of a unit: its invocation and main process; when it was ordered and when it ran (monotonic seconds)."""
 
     invocation: str
@@ -71,8 +69,9 @@ class Proof:
         if before["NRestarts"] not in ("", "0") or before["ActiveState"] not in ("active", "inactive"):
             # A restart in between two automatic ones would go on counting them, as if this release had caused them.
             self.systemd.stop(unit, stopping)
-        self.systemd.restart(unit)
-        state = self.systemd.settle(unit, ordered + self.timeout + stopping, after=before["InvocationID"])
+        refused = self.systemd.restart(unit, self.timeout + stopping)
+        deadline = ordered + self.timeout + stopping
+        state = self.systemd.settle(unit, deadline, after=before["InvocationID"], refused=refused)
         self.invocation, pid = state["InvocationID"], int(state["MainPID"])
         if (state["ActiveState"], state["SubState"]) != ("active", "running") or not pid:
             raise Failed("start", truth.describe(state))

@@ -10,9 +10,8 @@ import contextlib
 import hashlib
 import pwd
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from . import credentials, egress, unit
 from .errors import HostError
@@ -23,8 +22,7 @@ GOOD, VOID, UNDONE, STAGED = "good", "void", "undone", "staged"
 _RUNNING = re.compile(r'^Environment="AGENT_RELEASE=([^"]+)"$', re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """A release on this host. `status` is good (proven at least once), void (failed), undone (proven, but taken back with
     others that failed) or staged (never activated). `order` is of its last verdict, `place` of its last deploy:
     going back to a release does not move it.

@@ -5,7 +5,6 @@
 
 import contextlib
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
@@ -23,17 +22,16 @@ LIBRARY_SECONDS = 86400
 RESERVED_SECONDS = 30 * 86400
 
 
-@dataclass
 class Assessment:
     """What is wanted, what is, and what therefore has to be done on this host."""
 
-    desired: "list[Desired]"
-    staging: "list[Change]" = field(default_factory=list)
-    activation: "list[Change]" = field(default_factory=list)
-    missing_trees: "list[str]" = field(default_factory=list)
-    removals: "list[str]" = field(default_factory=list)
-    booted: "dict[str, Optional[str]]" = field(default_factory=dict)
-    key: bytes = b""
+    def __init__(self, wanted: "list[Desired]", key: bytes) -> None:
+        self.desired, self.key = wanted, key
+        self.staging: list[Change] = []
+        self.activation: list[Change] = []
+        self.missing_trees: list[str] = []
+        self.removals: list[str] = []
+        self.booted: dict[str, Optional[str]] = {}
 
 
 def owners(layout: Layout) -> "dict[str, str]":
@@ -50,7 +48,7 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
     """Ask this host the truth and compare it with what is declared. Changes nothing. Raises HostError."""
     key = credentials.load_key(layout.factory / "key", create=False)
     wanted = desired.build(layout, request, key, version())
-    result = Assessment(wanted, key=key)
+    result = Assessment(wanted, key)
     states = truth.states([d.instance for d in wanted], systemd)
     once = truth.Once()
     problems = []

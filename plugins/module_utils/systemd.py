@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is asked of systemd: one call for many units, and as few calls as can be."""
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import threading
@@ -18,7 +20,7 @@ from .errors import HostError
 STATE = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts", "MainPID", "ExecMainCode", "ExecMainStatus",
     "InvocationID", "ActiveEnterTimestampMonotonic", "MemoryCurrent", "TasksCurrent", "ControlGroup", "NeedDaemonReload",
-    "IPIngressBytes", "IPEgressBytes",
+    "FragmentPath", "IPIngressBytes", "IPEgressBytes",
 )  # fmt: skip
 
 
@@ -86,8 +88,27 @@ class Systemd:
         if any(state["NeedDaemonReload"] == "yes" for state in self.show(units).values()):
             self.reload()
 
-    def restart(self, unit: str) -> None:
-        run(["systemctl", "restart", "--no-block", unit])
+    def discover(self, unit: str, path: Path, beside: Path) -> bool:
+        """Have systemd read the file of a unit that it did not know: a tenth of a reload. Whether it holds that very file now.
+
+        Asked about an unknown unit it looks again if the time of one of its directories has changed. That of units under proof
+        does not count: `beside` is one that does.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(beside)
+        state = self.show([unit])[unit]
+        return state["FragmentPath"] == str(path) and state["NeedDaemonReload"] == "no"
+
+    def restart(self, unit: str, timeout: float) -> str:
+        """Restart a unit, and wait at most `timeout` seconds for the end of that: `settle` says what came of it.
+
+        Returns what systemctl had against it: that the unit cannot be started at all, say, or that it failed.
+        """
+        try:
+            run(["systemctl", "restart", unit], timeout=timeout)
+        except HostError as error:
+            return str(error)
+        return ""
 
     def stop(self, unit: str, timeout: float) -> None:
         run(["systemctl", "stop", unit], timeout=timeout + 60, check=False)
@@ -104,10 +125,11 @@ class Systemd:
     def active(self, unit: str) -> bool:
         return self.show([unit])[unit]["ActiveState"] in ("active", "activating", "reloading", "deactivating")
 
-    def settle(self, unit: str, deadline: float, *, after: str) -> "dict[str, str]":
+    def settle(self, unit: str, deadline: float, *, after: str, refused: str = "") -> "dict[str, str]":
         """Wait until a start that was ordered when the invocation was `after` has come to something. Returns the state.
 
         That is a new invocation that is neither starting nor stopping, a failure, or `deadline` (monotonic seconds).
+        Raises HostError with what was `refused`, if that is why nothing was started.
         """
         pause = 0.01
         while True:
@@ -117,6 +139,8 @@ class Systemd:
             started = not moving and state["InvocationID"] not in ("", after)
             if ended or started or time.monotonic() > deadline:
                 return state
+            if refused and not moving:
+                raise HostError(refused)
             time.sleep(pause)
             pause = min(pause * 1.5, 0.25)
 

@@ -6,8 +6,7 @@
 import os
 import re
 import sys
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from .errors import HostError
 
@@ -24,8 +23,7 @@ _TARGET = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """``<os>/<arch>[+glibcX.Y|+musl][+pyX.Y]``: what an artifact's image needs of a host."""
 
     os: str

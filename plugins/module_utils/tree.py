@@ -10,9 +10,11 @@ the tree (absolute paths, ``..``, links out of it, paths below a link) or be any
 import hashlib
 import importlib.util
 import os
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from . import store
 from .errors import HostError
@@ -178,26 +180,34 @@ def _compiled_here(layout: Layout, sources: "list[dict[str, Any]]") -> "dict[tup
 
 def _scan(root: Path) -> "list[list[Any]]":
     """``[path, mode, size, mtime in ns or link target]`` of all that is in the tree, directories too, sorted."""
-    found = []
-    for directory, names, files in os.walk(root):
-        for name in names + files:
-            path = os.path.join(directory, name)
-            status = os.lstat(path)
-            kind = os.readlink(path) if os.path.islink(path) else status.st_mtime_ns
-            if os.path.isdir(path) and not os.path.islink(path):
-                found.append([os.path.relpath(path, root), "d", 0, 0])
-            else:
-                found.append([os.path.relpath(path, root), "f", status.st_size, kind])
+    found: list[list[Any]] = []
+    for path, entry in _walk(root):
+        if entry.is_dir(follow_symlinks=False):
+            found.append([path, "d", 0, 0])
+        else:
+            status = entry.stat(follow_symlinks=False)
+            found.append([path, "f", status.st_size, os.readlink(entry) if entry.is_symlink() else status.st_mtime_ns])
     return sorted(found)
 
 
+def _walk(directory: "Union[Path, str]", prefix: str = "") -> "Iterator[tuple[str, os.DirEntry[str]]]":
+    """Everything below a directory, with its path from there."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield prefix + entry.name, entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, prefix + entry.name + "/")
+
+
 def _seal(new: Path) -> "list[list[Any]]":
-    for directory, _names, files in os.walk(new):
-        for name in files:
-            path = os.path.join(directory, name)
-            if not os.path.islink(path):
-                os.utime(path, (0, 0))
-                os.chmod(path, os.stat(path).st_mode & 0o111 | 0o444)
+    for _path, entry in _walk(new):
+        status = entry.stat(follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        if status.st_mtime_ns:  # what came from the store may be in another tree, sealed already
+            os.utime(entry, (0, 0))
+        if stat.S_IMODE(status.st_mode) not in (0o444, 0o555):
+            os.chmod(entry, status.st_mode & 0o111 | 0o444)
     return _scan(new)
 
 

@@ -6,7 +6,6 @@
 import os
 import re
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
@@ -80,12 +79,12 @@ def unit_intact(instance: Instance, booted: Optional[str]) -> bool:
         return False
 
 
-@dataclass
 class Once:
     """What is the same for all instances of a host, and asked once."""
 
-    trees: "dict[str, bool]" = field(default_factory=dict)
-    rules: Optional[str] = None
+    def __init__(self) -> None:
+        self.trees: dict[str, bool] = {}
+        self.rules: Optional[str] = None
 
     def tree_intact(self, layout: Layout, digest: Optional[str]) -> bool:
         if not digest:

@@ -9,8 +9,7 @@ systemd.resource-control(5).
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from . import credentials
 from .credentials import CONFIG
@@ -51,16 +50,15 @@ BACKOFF = (
 )
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """All that decides what the unit says."""
 
     instance: Instance
     manifest: "dict[str, Any]"
     environment: str
     tree: str
-    ports: "dict[str, int]" = field(default_factory=dict)
-    resources: "dict[str, Any]" = field(default_factory=dict)
+    ports: "dict[str, int]"
+    resources: "dict[str, Any]"
     systemd: int = 252
     delivery: str = credentials.ENCRYPTED
     nft: Optional[str] = None

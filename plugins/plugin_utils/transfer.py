@@ -90,7 +90,7 @@ def payload(wanted: list[list[Any]], trees: Iterable[str], images: dict[str, Ima
         return b""
     name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:32]
     path = os.path.join(run.directory(), f"spool-{name}")
-    with open(f"{path}.lock", "w", encoding="ascii") as guard:
+    with open(f"{path}.lock", "wb") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if not os.path.exists(path):
             data = remote.spool(_contents([sha256 for sha256, _size in wanted], trees, images))

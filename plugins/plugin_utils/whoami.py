@@ -30,7 +30,7 @@ def run_id() -> str:
 def _machine() -> str:
     """Where process ids mean what they mean here: this boot of this machine, and this container of it."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as stream:
             return f"{stream.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()

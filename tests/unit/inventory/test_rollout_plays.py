@@ -33,7 +33,7 @@ PLAYS = "".join(
     f'- {{name: {name}, gather_facts: false, hosts: "{{{{ {LOOKUP % term} }}}}", {more}tasks: [{task}]}}\n'
     for name, term, more, task in (
         ("Package", "package", "", "{debug: {msg: packaged}, run_once: true}"),
-        ("Stage", "stage", "", "{toy: {phase: stage}}"),
+        ("Stage", "stage", "", f'{{toy: {{phase: stage, only: "{{{{ {LOOKUP % "only"} }}}}"}}}}'),
         (
             "Activate",
             "hosts",
@@ -66,6 +66,7 @@ class ActionModule(ActionBase):
         if status == "cut":
             raise AnsibleConnectionFailure("cut")
         if phase == "stage":
+            Display().display(f"only {self._task.args['only']}")
             rollouts = {agent["name"]: agent["rollout"] for agent in task_vars["agentfactory_agents"]}
             record.update(status="pending" if status == "ok" else status, agents=list(rollouts), rollouts=rollouts)
             record["removals"] = task_vars.get("removals", {}).get(host, [])
@@ -144,7 +145,8 @@ def _play(project: Path, *arguments: str) -> tuple[int, str]:
     ("arguments", "code", "seen", "unseen"),
     [
         ([], 0, ["packaged", "Wave 1 of 3: h1", "Wave 2 of 3: h2 h3", "Wave 3 of 3: h4 h5 h6"], ["Stopped", "Failed"]),
-        (["--limit", "h5"], 0, ["Wave 1 of 1: h5"], ["h4"]),
+        (["--limit", "h5"], 0, ["Wave 1 of 1: h5", "only None"], ["h4"]),
+        (["--limit", "h5", "-e", "agents=toy"], 0, ["Wave 1 of 1: h5", "only ['toy']"], ["only None"]),
         (["--check"], 0, ["Would change toy: h1 h2 h3 h4 h5 h6"], ["Stopped"]),
         (
             ["-e", '{"stage": {"h1": "unchanged", "h2": "unchanged"}}', "--limit", "h1,h2"],

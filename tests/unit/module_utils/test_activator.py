@@ -85,7 +85,7 @@ class FakeSystemd(systemd.Systemd):
         if unit not in self.loaded:
             self.loaded |= self._on_disk(unit)
 
-    def restart(self, unit):
+    def restart(self, unit, timeout):
         self.calls.append("restart " + unit)
         self._kill(unit)
         self._load(unit)
@@ -102,6 +102,7 @@ class FakeSystemd(systemd.Systemd):
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         log.close()
         self.running[unit] = (process, uuid.uuid4().hex)
+        return ""
 
     def _log(self, name):
         return str(self.layout.root / ("log-" + name))
@@ -116,6 +117,7 @@ class FakeSystemd(systemd.Systemd):
         self._load(name)
         moved = name in self.loaded and self._on_disk(name).get(name) != self.loaded[name]
         state = {
+            "FragmentPath": str(self.loaded[name][0]) if name in self.loaded else "",
             "NeedDaemonReload": "yes" if moved else "no",
             "LoadState": "loaded" if name in self.loaded else "not-found", "ActiveState": "inactive", "SubState": "dead",
             "Result": "success", "NRestarts": "0", "MainPID": "0", "ExecMainStatus": "0", "InvocationID": "",
@@ -137,7 +139,7 @@ class FakeSystemd(systemd.Systemd):
         self.reload()
 
     def start_and_wait(self, unit, timeout):
-        self.restart(unit)
+        self.restart(unit, timeout)
         if self.running[unit][0].wait(timeout):
             raise HostError("Job for %s failed" % unit)
 

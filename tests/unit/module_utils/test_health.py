@@ -47,7 +47,7 @@ TCP6 = """\
     ],
 )
 def test_listeners_are_read_from_the_kernels_table(text, expected):
-    assert health.parse_listeners(text) == expected
+    assert [item._replace(inode=0) for item in health.parse_listeners(text)] == expected
 
 
 def free_port():
@@ -193,7 +193,7 @@ def test_a_listener_is_connected_to_and_has_an_owner():
     with server(says(OK)) as port:
         assert health.tcp(port) == Seen(True, "tcp port %d" % port, "accepts connections")
         mine = [item for item in health.listeners() if item.port == port]
-    assert mine == [Listener("127.0.0.1", port, os.getuid())]
+    assert [item._replace(inode=0) for item in mine] == [Listener("127.0.0.1", port, os.getuid())]
 
 
 def has_ipv6():

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is asked of systemd, and what it answered on real hosts: a systemctl on PATH prints the recordings."""
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,7 @@ Id=agentfactory-arm@0.service
 LoadState=loaded
 ActiveState=active
 SubState=running
+FragmentPath=/etc/systemd/system/agentfactory-arm@0.service
 NeedDaemonReload=no
 InvocationID=9e3f6c1f1f9b4d2e9a6b1c0d2e3f4a5b
 ActiveEnterTimestampMonotonic=123456789
@@ -44,6 +47,7 @@ Id=agentfactory-arm@1.service
 LoadState=loaded
 ActiveState=activating
 SubState=auto-restart
+FragmentPath=/etc/systemd/system/agentfactory-arm@1.service
 NeedDaemonReload=no
 InvocationID=
 ActiveEnterTimestampMonotonic=0
@@ -62,6 +66,7 @@ Id=agentfactory-arm@2.service
 LoadState=not-found
 ActiveState=inactive
 SubState=dead
+FragmentPath=
 NeedDaemonReload=no
 InvocationID=
 ActiveEnterTimestampMonotonic=0
@@ -148,6 +153,36 @@ def test_a_start_is_awaited_until_it_came_to_something(states):
 @pytest.mark.parametrize("stuck", [state("activating", "start"), state("active", "running", "old")])
 def test_what_does_not_settle_is_shown_at_the_deadline(stuck):
     assert Scripted(stuck).settle("unit", time.monotonic() - 1, after="old") == stuck
+
+
+@pytest.mark.parametrize("left", [state("active", "running", "old"), state("inactive", "dead", "")])
+def test_what_systemd_refuses_to_start_is_not_waited_for(left):
+    moving = state("deactivating", "stop-sigterm", "old")
+    with pytest.raises(HostError, match="bad unit file setting"):
+        Scripted(moving, left).settle(
+            "unit", time.monotonic() + 600, after=left["InvocationID"], refused="Unit has a bad unit file setting"
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "needed", "holds"),
+    [("/run/x", "no", True), ("/run/x", "yes", False), ("/etc/x", "no", False), ("", "no", False)],
+)
+def test_whether_systemd_holds_a_file_that_it_was_made_to_look_for(monkeypatch, tmp_path, path, needed, holds):
+    manager = Systemd()
+    monkeypatch.setattr(
+        manager, "show", lambda units: {u: {"FragmentPath": path, "NeedDaemonReload": needed} for u in units}
+    )
+    os.utime(tmp_path, (0, 0))
+    assert manager.discover("x", Path("/run/x"), tmp_path) is holds
+    assert tmp_path.stat().st_mtime > 0
+    assert manager.discover("x", Path("/run/x"), tmp_path / "missing") is holds
+
+
+def test_what_systemctl_says_against_a_restart_is_returned(program):
+    called = program("systemctl", "echo 'Job for x.service failed.' >&2; exit 1")
+    assert "Job for x.service failed." in Systemd().restart("x.service", 20)
+    assert called.read_text() == "restart x.service\n"
 
 
 @pytest.mark.parametrize(("needed", "reloads"), [(["no", "no"], 0), (["no", "yes"], 1), (["", "no"], 0)])
