@@ -512,7 +512,10 @@ def test_removal_keeps_the_state_unless_it_is_purged(world, layout, monkeypatch,
     sibling = world.run("1.0", name="1")
     instance = world.instance()
     (instance.state / "data").mkdir(parents=True)
-    killed = [instance.unit_file.with_name(".%s.x1" % instance.unit), instance.wants.with_name(".%s.17" % instance.unit)]
+    killed = [
+        instance.unit_file.with_name(".%s.x1" % instance.unit),
+        instance.wants.with_name(".%s.17" % instance.unit),
+    ]
     for path in killed:  # in the middle of their writing
         path.touch()
     # The processes here are the test's own user's, which owns others too.
