@@ -9,9 +9,11 @@ process, gives the new one an invocation id, the unit's environment and its cred
 for its next start. It does not sandbox, and it does not start a process again.
 """
 
+import contextlib
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
@@ -178,9 +180,12 @@ def fake(layout, monkeypatch):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the kernel gives to connections, so that nobody gets it by chance before it is used."""
+    while True:
+        port = 15000 + secrets.randbelow(15000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.agentfactory.core.plugins.action.agent_service import ActionModule
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import DeclarationError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger
 
 
 class Asked(ActionModule):
@@ -20,7 +21,8 @@ class Asked(ActionModule):
         self.variables = {"agentfactory_agents": [], **variables}
         for name in ("arm", "eye"):
             self.variables["agentfactory_agents"].append({"name": name, "instances": ["0"], "state": "started"})
-        self.options: dict[str, Any] = {"state": "started"}
+        self.options: dict[str, Any] = {"state": "started", "as_declared": False}
+        self.ledger, self.host = Ledger(None), "h1"
         self._task = types.SimpleNamespace(check_mode=check, diff=False)
         self._templar = types.SimpleNamespace(template=lambda value: value)
 
@@ -60,10 +62,21 @@ class Asked(ActionModule):
 )
 def test_a_start_stages_only_what_is_not_here(here: set[str], check: bool, calls: list[Any], changed: bool) -> None:
     asked = Asked(here, check=check)
-    result = asked._start()
+    result = asked.work()
     assert asked.calls == calls
     assert result["changed"] == changed
     assert len(result["changes"]) == changed
+
+
+@pytest.mark.parametrize(
+    ("check", "calls"), [(False, [("stage", None), ("as declared", None)]), (True, [("stage", None)])]
+)
+def test_what_is_declared_replaces_what_runs_only_where_that_is_asked(check: bool, calls: list[Any]) -> None:
+    asked = Asked({"arm@0", "eye@0"}, check=check)
+    asked.options["as_declared"] = True
+    result = asked.work()
+    assert asked.calls == calls
+    assert (result["changed"], len(result["changes"]), result["diff"]) == (True, 1, ["d"])
 
 
 @pytest.mark.parametrize("given", [0, -1, "few", "", True, 2.5, None])

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import signal
 import socket
@@ -28,9 +29,12 @@ needs_broker = pytest.mark.skipif(not (MOSQUITTO and PASSWD), reason="mosquitto 
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the kernel gives to connections, so that nobody gets it by chance before it is used."""
+    while True:
+        port = 15000 + secrets.randbelow(15000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def eventually(function, seconds=60.0):
