@@ -63,6 +63,7 @@ sanity: setup ## ansible-test sanity
 	@tools/sanity $(ARGS)
 
 integration: setup ## Tests on real hosts, and of the example agents
+	@tools/packages tests
 	$(PYTEST) examples/agents/thermostat
 	$(PYTEST) tests/integration $(ARGS)
 

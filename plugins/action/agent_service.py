@@ -21,19 +21,36 @@ class ActionModule(AgentAction):
         if state != "started":
             return Service(self).run(state)
         staged = self.ledger.stage(self.host)
-        return self._wave(staged) if staged else self._start()
+        if staged:
+            return self._wave(staged)
+        return self._as_declared() if self.options["as_declared"] else self._start()
 
     def _start(self) -> dict[str, Any]:
-        """Outside a rollout: start what is here; if a declared instance is not here at all, stage and start as declared."""
+        """Outside a rollout: start what is here. A declared agent of which an instance is not here is staged and started first."""
         declared = [f"{d['name']}@{i}" for d in self.declarations() for i in d["instances"] if d["state"] != "absent"]
         result = Service(self).run("started", declared=declared)
         if not result["missing"]:
             return result
+        # Only these: an update of the others goes by a rollout.
+        asked, self.options["only"] = self.options.get("only"), sorted({i.split("@")[0] for i in result["missing"]})
+        new = self._as_declared()
+        self.options["only"] = asked
+        here = Service(self).run("started")  # and then what was here already
+        return {
+            "changed": new["changed"] or here["changed"], "changes": new["changes"] + here["changes"], "missing": [],
+            "instances": new["instances"] + here.get("instances", []), "diff": new["diff"],
+        }  # fmt: skip
+
+    def _as_declared(self) -> dict[str, Any]:
+        """Outside a rollout: stage what is declared, and switch to it."""
         answer = self.stage("configured")
         if self._task.check_mode:
             changes = as_lines(answer["staging"] + answer["activation"])
-            return {"changed": bool(changes), "changes": changes, "diff": answer["diff"]}
-        return dict(Service(self).run("started", as_declared=True), changed=True, diff=answer["diff"])
+            told = {"changed": bool(changes), "changes": changes}
+            return {**told, "missing": [], "instances": [], "diff": answer["diff"]}
+        planned = [change["subject"] for change in answer["activation"]]
+        done = Service(self).run("started", as_declared=True, planned=planned)
+        return dict(done, changed=bool(answer["staging"]) or done["changed"], diff=answer["diff"])
 
     def _wave(self, staged: dict[str, Any]) -> dict[str, Any]:
         """In a rollout: activate if the budget allows, write how it went to the ledger, and never fail the task."""
@@ -59,8 +76,9 @@ class ActionModule(AgentAction):
         service = Service(self)
         try:
             result = service.run(
-                "started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False
-            )
+                "started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False,
+                planned=[change["subject"] for change in staged["plan"]["activation"]],
+            )  # fmt: skip
         except RemoteError as error:
             # The host may have gone on without us: an undo has to ask it.
             self.record("failed", switched=True, wave=wave, messages=str(error).splitlines())

@@ -113,16 +113,17 @@ class Host:
         if problems:
             raise HostError("\n".join(problems))
         changes, booted = [], {i.id: release.proven(i) for i in mine}
-        for instance in mine:
-            if booted[instance.id] != chosen[instance.id]:
+        states = {i.id: (read_json(i.staged) or {}).get("state", "started") for i in mine}
+        for instance in mine:  # one that is to be stopped is not switched, as in a deploy
+            if booted[instance.id] != chosen[instance.id] and states[instance.id] == "started":
                 reason = "%s -> %s" % (booted[instance.id], chosen[instance.id])
                 changes.append(Change("activate", instance.id, reason))
         if changes and not self.check:
             with self.locked():
                 lease.take(self.layout, self.request["who"], "rollback")
                 for instance in mine:
-                    state = (read_json(instance.staged) or {}).get("state", "started")
-                    staging.select(instance, chosen[instance.id], state, self.request["environment"], back=True)
+                    environment, state = self.request["environment"], states[instance.id]
+                    staging.select(instance, chosen[instance.id], state, environment, back=True)
         return {
             "staging": [],
             "activation": [_told(c) for c in changes],
@@ -167,13 +168,17 @@ class Host:
         return Instance(self.layout, agent, name).staged.exists()
 
     def _steps(self) -> "list[dict[str, Any]]":
-        mine, state = self._mine(), self.request["state"]
+        """What is to happen to each instance. In a rollout only to those that staging said it of (``planned``)."""
+        mine, state, planned = self._mine(), self.request["state"], self.request.get("planned")
         states = truth.states(mine, self.systemd)
         steps = []
         for instance in mine:
+            leaves = instance.id in self.request.get("removals", []) or state == "absent"
+            if planned is not None and not leaves and instance.id not in planned:
+                continue
             now = truth.look(instance, states[instance.id], attempts=4)
             action, to = "", None
-            if instance.id in self.request.get("removals", []) or state == "absent":
+            if leaves:
                 action = "remove"
             elif state == "undone":
                 action, to = self._undo_of(instance)

@@ -120,7 +120,7 @@ class Instance(NamedTuple):
 
     @property
     def preflight_unit(self) -> str:
-        return "agentfactory-preflight-%s-%s.service" % (self.agent, self.name)
+        return "agentfactory-preflight-%s.%s.service" % (self.agent, self.name)
 
     @property
     def wants(self) -> Path:

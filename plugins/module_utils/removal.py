@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from . import activation, egress, health, users
-from .files import checkpoint
+from .files import checkpoint, leftovers
 from .files import remove as remove_path
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, run
@@ -29,9 +29,17 @@ def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
         _give_to_root(instance.state)
     users.remove(instance)
     checkpoint("remove.user")
+    for place in _places_of_units(instance):
+        for path in leftovers(place):
+            remove_path(path)
+    remove_path(instance.releases)  # first: until it is gone, the rest says whose instance it is
     remove_path(instance.home)
     _remove_empty(instance.home.parent)
     return left(instance, systemd, uid=uid, ports=ports, purge=purge)
+
+
+def _places_of_units(instance: Instance) -> "list[Path]":
+    return [instance.unit_file, instance.proof_file, instance.wants]
 
 
 def _give_to_root(path: Path) -> None:
@@ -62,9 +70,9 @@ def left(instance: Instance, systemd: Systemd, *, uid: Optional[int], ports: "se
     if uid is not None:
         found += ["process %s" % p for p in _processes_of(uid)]
     found += ["port %d" % item.port for item in health.listeners() if item.port in ports and item.uid == uid]
-    files = [instance.home, instance.unit_file, instance.proof_file, instance.wants] + (
-        [instance.state] if purge else []
-    )
+    units = _places_of_units(instance)
+    files = [instance.home, *units, *(path for place in units for path in leftovers(place))]
+    files += [instance.state] if purge else []
     found += [str(p) for p in files if os.path.lexists(p)]
     if instance.user in egress.listing():
         found.append("firewall chain %s" % instance.user)

@@ -36,12 +36,18 @@ options:
     type: str
     choices:
       started: >-
-        They run and are healthy. In a rollout with what was staged; else with the release that they last ran, and declared
-        agents that the host does not have are staged first.
+        They run and are healthy. In a rollout with what was staged; else with the release that they last ran (but see
+        O(as_declared)), and declared agents that the host does not have are staged first.
       stopped: They do not run, and do not start at boot.
       restarted: They are started anew with the release that they run, which is proven like a new one.
       undone: What this run switched on the host is taken back.
     default: started
+  as_declared:
+    description:
+      - With O(state=started) outside a rollout, stages what is declared where it is not staged yet, and switches to it.
+      - It is a deploy without waves, for plays of your own.
+    type: bool
+    default: false
   only:
     description: The names of the agents that this is about, as a list or with commas between them. Without it, all.
     type: list
@@ -55,6 +61,10 @@ EXAMPLES = r"""
 - name: Start the agents of this host
   agentfactory.core.agent_service:
     state: started
+
+- name: Deploy to this host, in a play that decides itself which hosts go together
+  agentfactory.core.agent_service:
+    as_declared: true
 
 - name: Restart one agent
   agentfactory.core.agent_service:

@@ -90,7 +90,11 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         return os.path.expanduser(str(self.variable("agentfactory_artifacts", "agentfactory_artifacts is not defined")))
 
     def keep(self) -> int:
-        return int(self._templar.template(self.variables.get("agentfactory_keep", 3)))
+        """How many good releases of each instance stay on a host."""
+        given = self._templar.template(self.variables.get("agentfactory_keep", 3))
+        if isinstance(given, bool) or not str(given).isdecimal() or int(given) < 1:
+            raise declare.DeclarationError(f"agentfactory_keep: must be a whole number from 1, not {given!r}")
+        return int(given)
 
     def only(self) -> list[str] | None:
         """The agents that this task is about by name; None for all."""
@@ -119,6 +123,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
     def stage(self, state: str) -> dict[str, Any]:
         """Ask the host, check what changes, send what it lacks; returns the host's answer with ``sent`` bytes."""
         agents, remote = self.agents(), self.remote()
+        self.keep()  # what only the activation needs is wrong before anything is changed
         retry = str(self.variables.get("retry", "")).lower() in ("true", "yes", "1")
         request = self.request("stage", state=state, agents=agents, retry=retry, ask=True)
         stock = transfer.Stock(agents, self.artifacts())

@@ -23,6 +23,7 @@ AGENT_RELEASE: dict[str, Any] = {
 }
 AGENT_SERVICE: dict[str, Any] = {
     "state": {"type": "str", "choices": ["started", "stopped", "restarted", "undone"], "default": "started"},
+    "as_declared": {"type": "bool", "default": False},
     "only": ONLY,
 }
 AGENT_INFO: dict[str, Any] = {

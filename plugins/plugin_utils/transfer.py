@@ -96,6 +96,8 @@ def payload(wanted: list[list[Any]], trees: Iterable[str], images: dict[str, Ima
             data = remote.spool(_contents([sha256 for sha256, _size in wanted], trees, images))
             with open(f"{path}.new", "wb") as stream:
                 stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())  # it is used for a week, and is not made again where it is cut short
             os.replace(f"{path}.new", path)
             return data
     with open(path, "rb") as stream:

@@ -403,7 +403,7 @@ class Load:
     def _work(self) -> None:
         while len(self.answers) < self.limit and not self._stop.is_set():
             began = time.monotonic()
-            status, said = self.host.get(self.port)
+            status, said = self.host.get(self.port, timeout=60)  # slow on a busy machine is not lost
             release = said.get("release") if isinstance(said, dict) else None
             problem = "" if status == 200 else f"{status} {said}"
             self.answers.append(Answer(began, time.monotonic(), status == 200, release, problem))

@@ -9,9 +9,11 @@ process, gives the new one an invocation id, the unit's environment and its cred
 for its next start. It does not sandbox, and it does not start a process again.
 """
 
+import contextlib
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
@@ -31,6 +33,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     files,
     health,
     history,
+    host,
     proof,
     release,
     staging,
@@ -179,9 +182,12 @@ def fake(layout, monkeypatch):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the kernel gives to connections, so that nobody gets it by chance before it is used."""
+    while True:
+        port = 15000 + secrets.randbelow(15000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture
@@ -513,6 +519,12 @@ def test_removal_keeps_the_state_unless_it_is_purged(world, layout, monkeypatch,
     sibling = world.run("1.0", name="1")
     instance = world.instance()
     (instance.state / "data").mkdir(parents=True)
+    killed = [
+        instance.unit_file.with_name(".%s.x1" % instance.unit),
+        instance.wants.with_name(".%s.17" % instance.unit),
+    ]
+    for path in killed:  # in the middle of their writing
+        path.touch()
     # The processes here are the test's own user's, which owns others too.
     monkeypatch.setattr("%s._processes_of" % activator.removal.__name__, lambda _uid: [])
     monkeypatch.setattr("%s.health.listeners" % activator.removal.__name__, list)
@@ -520,10 +532,28 @@ def test_removal_keeps_the_state_unless_it_is_purged(world, layout, monkeypatch,
     assert step["result"] == "ok", step["message"]
     assert ("its state is kept" in step["message"]) != purge
     assert (instance.state / "data").exists() != purge
-    for path in (instance.home, instance.unit_file, instance.proof_file, instance.wants):
+    for path in (instance.home, instance.unit_file, instance.proof_file, instance.wants, *killed):
         assert not os.path.lexists(path)
     assert world.systemd.runs(world.instance("1")) == sibling
     assert tree.present(layout)
+
+
+def test_a_removal_that_was_cut_off_is_still_of_its_environment(world, layout, monkeypatch):
+    """All files of a directory are gone and the directories are not, as a power cut leaves them: the next run must see it."""
+    monkeypatch.setattr(os, "chown", lambda *_args, **_more: None)
+    world.run("1.0")
+    instance, rmtree = world.instance(), files.shutil.rmtree
+
+    def cut(path):
+        if Path(path) not in (instance.home, instance.releases):
+            return rmtree(path)
+        for file in [p for p in Path(path).glob("**/*") if not p.is_dir()]:
+            file.unlink()
+        raise OSError("power cut")
+
+    monkeypatch.setattr(files.shutil, "rmtree", cut)
+    assert world.walk(world.step(None, action="remove"))[0]["result"] == "failed"
+    assert staging.owners(layout) == {instance.id: "lab"}
 
 
 def test_what_is_left_after_a_removal_fails_it(world, monkeypatch):
@@ -535,6 +565,30 @@ def test_what_is_left_after_a_removal_fails_it(world, monkeypatch):
     assert "still there after the removal" in step["message"]
     assert "process 4711" in step["message"]
     assert "user af-" in step["message"]
+
+
+# -- what a rollback asks for -----------------------------------------------------------------------------------------
+
+
+def test_a_rollback_leaves_alone_what_was_never_proven_and_what_is_stopped(world, layout):
+    old = world.run("1.0")
+    world.run("1.1")
+    bad = world.stage("1.0", "ends", agent="eye")
+    assert world.walk(world.step(bad, agent="eye"))[0]["result"] == "failed"
+    world.run("1.0", agent="ear")
+    staging.select(world.instance(agent="ear"), world.run("1.1", agent="ear"), "stopped", "lab")
+
+    def ask(check, **more):
+        request = {"check": check, "environment": "lab", "who": WHO, **more}
+        asked = host.Host(layout, "", request, None)
+        asked.systemd = world.systemd
+        return asked
+
+    planned = [ask(check, release="previous").select()["activation"] for check in (True, False)]
+    assert planned[0] == planned[1]
+    subjects = [change["subject"] for change in planned[0]]
+    steps = ask(True, state="started", as_declared=True, planned=subjects).activate()["steps"]
+    assert [(s["agent"], s["action"], s["to"]) for s in steps] == [("robot-arm", "activate", old)]
 
 
 def test_the_intent_is_json_that_says_who(world, layout):

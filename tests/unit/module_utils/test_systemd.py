@@ -247,18 +247,18 @@ def test_a_command_gives_its_output_and_its_input_is_never_told(program):
 
 
 @pytest.mark.parametrize(
-    ("script", "argv", "message"),
+    ("script", "argv", "timeout", "message"),
     [
-        ("exit 4", ["tool"], "tool: exit status 4"),
-        ("printf '\\377' >&2; exit 1", ["tool"], "tool: \ufffd"),
-        ("exec sleep 60", ["tool", "a"], "tool a did not end within 0 s"),
-        ("", ["no-such-tool"], "no-such-tool is not installed"),
+        ("exit 4", ["tool"], 60, "tool: exit status 4"),
+        ("printf '\\377' >&2; exit 1", ["tool"], 60, "tool: \ufffd"),
+        ("exec sleep 60", ["tool", "a"], 0.3, "tool a did not end within 0 s"),
+        ("", ["no-such-tool"], 60, "no-such-tool is not installed"),
     ],
 )
-def test_what_goes_wrong_is_told(program, script, argv, message):
+def test_what_goes_wrong_is_told(program, script, argv, timeout, message):
     program("tool", script)
     with pytest.raises(HostError, match=message):
-        systemd.run(argv, timeout=0.3)
+        systemd.run(argv, timeout=timeout)
 
 
 def test_the_journal_is_of_one_invocation_and_its_lack_is_no_error(program, monkeypatch):

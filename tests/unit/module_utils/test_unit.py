@@ -302,7 +302,7 @@ def test_preflight_runs_once_in_the_very_sandbox_of_the_release(spec):
     made = spec(health={"preflight": ["arm", "check", "{config}"]}, secrets=["token"], permissions={"jit": True})
     found, main = sections(unit.render_preflight(made))["Service"], service(made)
     assert dict(found)["Type"] == "oneshot"
-    place = "/run/credentials/agentfactory-preflight-robot-arm-0.service/config.json"
+    place = "/run/credentials/agentfactory-preflight-robot-arm.0.service/config.json"
     assert argv(dict(found)["ExecStart"]) == ["/opt/agentfactory/trees/%s/bin/arm" % TREE, "check", place]
     only_here = {key for key, value in found if (key, value) not in main}
     assert only_here == {"Type", "ExecStart", "Environment"}
@@ -412,3 +412,7 @@ def test_instances_have_their_own_unit_and_share_a_slice(tmp_path):
     assert one.user != two.user
     assert re.fullmatch("af-[0-9a-f]{12}", one.user)
     assert one.slice == two.slice == "agentfactory-robot_arm.slice"
+
+
+def test_two_instances_never_share_the_unit_of_their_preflight(layout):
+    assert Instance(layout, "a", "b-c").preflight_unit != Instance(layout, "a-b", "c").preflight_unit

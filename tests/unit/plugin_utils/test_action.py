@@ -1,0 +1,90 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The actions' part on the controller, without Ansible's own: a host is what answers to requests."""
+
+import types
+from typing import Any
+
+import pytest
+
+from ansible_collections.agentfactory.core.plugins.action.agent_service import ActionModule
+from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import DeclarationError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger
+
+
+class Asked(ActionModule):
+    """`agent_service` against a host that has `here` of the declared arm@0 and eye@0, and does what it is asked."""
+
+    def __init__(self, here: set[str], *, check: bool = False, **variables: Any) -> None:
+        self.here, self.calls = set(here), []
+        self.variables = {"agentfactory_agents": [], **variables}
+        for name in ("arm", "eye"):
+            self.variables["agentfactory_agents"].append({"name": name, "instances": ["0"], "state": "started"})
+        self.options: dict[str, Any] = {"state": "started", "as_declared": False}
+        self.ledger, self.host = Ledger(None), "h1"
+        self._task = types.SimpleNamespace(check_mode=check, diff=False)
+        self._templar = types.SimpleNamespace(template=lambda value: value)
+
+    def remote(self) -> "Asked":
+        return self
+
+    def tell(self, line: str) -> None:
+        pass
+
+    def request(self, operation: str, **more: Any) -> dict[str, Any]:
+        return {"op": operation, "check": self._task.check_mode, "only": self.only(), **more}
+
+    def stage(self, state: str) -> dict[str, Any]:
+        self.calls.append(("stage", self.only()))
+        self.here |= set() if self._task.check_mode else {f"{name}@0" for name in self.only() or ("arm", "eye")}
+        return {"staging": [], "activation": [{"subject": "eye@0", "kind": "activate", "reason": "new"}], "diff": ["d"]}
+
+    def call(self, request: dict[str, Any]) -> dict[str, Any]:
+        missing = sorted(set(request.get("declared", [])) - self.here)
+        if missing:
+            return {"steps": [], "done": True, "missing": missing}
+        self.calls.append(("as declared" if request.get("as_declared") else "as last", request["only"]))
+        step = {"agent": "eye", "instance": "0", "action": "activate", "from": None, "to": "1-a", "phase": "done",
+                "result": "ok", "message": "1-a is healthy"}  # fmt: skip
+        return {"steps": [step] if request.get("as_declared") else [], "done": True}
+
+
+@pytest.mark.parametrize(
+    ("here", "check", "calls", "changed"),
+    [
+        ({"arm@0", "eye@0"}, False, [("as last", None)], False),
+        # what is here is not updated with it: that takes a rollout
+        ({"arm@0"}, False, [("stage", ["eye"]), ("as declared", ["eye"]), ("as last", None)], True),
+        ({"arm@0"}, True, [("stage", ["eye"]), ("as last", None)], True),
+        (set(), False, [("stage", ["arm", "eye"]), ("as declared", ["arm", "eye"]), ("as last", None)], True),
+    ],
+)
+def test_a_start_stages_only_what_is_not_here(here: set[str], check: bool, calls: list[Any], changed: bool) -> None:
+    asked = Asked(here, check=check)
+    result = asked.work()
+    assert asked.calls == calls
+    assert result["changed"] == changed
+    assert len(result["changes"]) == changed
+
+
+@pytest.mark.parametrize(
+    ("check", "calls"), [(False, [("stage", None), ("as declared", None)]), (True, [("stage", None)])]
+)
+def test_what_is_declared_replaces_what_runs_only_where_that_is_asked(check: bool, calls: list[Any]) -> None:
+    asked = Asked({"arm@0", "eye@0"}, check=check)
+    asked.options["as_declared"] = True
+    result = asked.work()
+    assert asked.calls == calls
+    assert (result["changed"], len(result["changes"]), result["diff"]) == (True, 1, ["d"])
+
+
+@pytest.mark.parametrize("given", [0, -1, "few", "", True, 2.5, None])
+def test_how_many_releases_stay_is_a_number(given: Any) -> None:
+    with pytest.raises(DeclarationError, match="agentfactory_keep: must be a whole number from 1, not"):
+        Asked(set(), agentfactory_keep=given).keep()
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, 3), ({"agentfactory_keep": 2}, 2), ({"agentfactory_keep": "5"}, 5)])
+def test_how_many_releases_stay(given: dict[str, Any], kept: int) -> None:
+    assert Asked(set(), **given).keep() == kept
