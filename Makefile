@@ -65,7 +65,7 @@ sanity: setup ## ansible-test sanity
 integration: setup ## Tests on real hosts, and of the example agents
 	@tools/packages tests
 	$(PYTEST) examples/agents/thermostat
-	$(PYTEST) tests/integration $(ARGS)
+	$(PYTEST) tests/integration -n 2 --dist loadfile --durations 15 $(ARGS)
 
 molecule: setup packages ## The scenarios under molecule/
 	@tools/molecule $(ARGS)

@@ -4,7 +4,8 @@
 """Fixtures of the tests on real hosts: a lab of their own, artifacts, and a fleet that leaves nothing behind.
 
 AGENTFACTORY_LAB=<inventory directory> uses hosts that are there already (each must be this test run's alone);
-AGENTFACTORY_KEEP_LAB=1 leaves the hosts running for the next time.
+AGENTFACTORY_KEEP_LAB=1 leaves the hosts running for the next time. With `-n 2 --dist loadfile` files run side by side, each
+worker on a lab of its own: what they wait for, they wait for together.
 """
 
 import os
@@ -18,7 +19,7 @@ import pytest
 
 from .harness import ROOT, Fleet, Host, Lab, Shelf, program
 
-LAB = "it"
+LAB = "it" + os.environ.get("PYTEST_XDIST_WORKER", "")
 # Each command that sshd runs is written to the host's journal: that is how the tests count calls.
 SSHD = "printf 'LogLevel VERBOSE\\n' > /etc/ssh/sshd_config.d/calls.conf && systemctl reload ssh"
 
@@ -37,7 +38,8 @@ def lab() -> Iterator[Lab]:
     # Not pytest's directory: the path of an SSH control socket may have 100 characters.
     folder = Path(tempfile.mkdtemp(prefix="af-it-"))
     given = os.environ.get("AGENTFACTORY_LAB")
-    inventory = Path(given).resolve() if given else ROOT / ".cache" / "integration" / "lab"
+    assert not (given and "PYTEST_XDIST_WORKER" in os.environ), "the hosts of AGENTFACTORY_LAB are for one worker"
+    inventory = Path(given).resolve() if given else ROOT / ".cache" / "integration" / LAB
     if not given:
         _lab_playbook(inventory)
     found = Lab(inventory, folder)
