@@ -40,11 +40,6 @@ def usage(pid: int) -> Usage:
     )  # fmt: skip
 
 
-def unified() -> bool:
-    """Whether this host has cgroup v2 alone. Only there does systemd see that the kernel killed for memory (OOMPolicy=)."""
-    return (ROOT / "cgroup.controllers").exists()
-
-
 def cpu_seconds(pid: int) -> Optional[float]:
     return Groups(pid).cpu_seconds()
 
