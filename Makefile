@@ -38,7 +38,8 @@ lab-down: setup ## Remove the test hosts
 demo: setup packages ## Two agents on three hosts: deployed, updated, a broken update undone, rolled back
 	tools/demo
 
-bench: setup packages ## Measure against a plain role, pyinfra and plain ssh; placements against other schedulers
+bench: setup ## Measure against a plain role, pyinfra and plain ssh; placements against other schedulers; monitoring
+	@tools/packages bench
 	@tools/setup bench
 	tools/bench $(ARGS)
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Probes: each looks once and says what it saw. Waiting is a loop around them; it lives in `activation`."""
 
+import itertools
 import os
 import re
 import socket
@@ -40,7 +41,7 @@ def parse_listeners(text: str) -> "list[Listener]":
     """The listening sockets in the format of ``/proc/<pid>/net/tcp`` and ``tcp6``."""
     found = []
     for line in text.splitlines()[1:]:
-        fields = line.split()
+        fields = line.split() if " 0A " in line else ()  # of very many lines, most are not of listeners
         if len(fields) > 7 and fields[3] == "0A":
             address, port = fields[1].rsplit(":", 1)
             inode = int(fields[9]) if len(fields) > 9 else 0
@@ -72,16 +73,22 @@ def _reachable(address: str) -> "tuple[str, ...]":
 def _connect(port: int, timeout: float, pid: Pid) -> "tuple[Optional[socket.socket], str]":
     """A connection to whatever listens on `port`, or what stands in the way."""
     problem = "nothing listens on port %d" % port
-    for address in (a for item in listeners(pid) if item.port == port for a in _reachable(item.address)):
+    listed = (a for item in listeners(pid) if item.port == port for a in _reachable(item.address))
+    # Nearly always it is on loopback; on a busy host, the list of sockets is long.
+    for address in itertools.chain(["127.0.0.1"], listed):
         # not create_connection: that imports an encoding for international names
         connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         try:
             connection.settimeout(timeout)
             connection.connect((address, port))
             return connection, ""
+        except ConnectionRefusedError:
+            connection.close()
         except OSError as error:
             connection.close()
             problem = "port %d: %s" % (port, error.strerror or error)
+            if isinstance(error, socket.timeout):
+                break
     return None, problem
 
 

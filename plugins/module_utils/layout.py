@@ -107,6 +107,11 @@ class Instance(NamedTuple):
         return self.home / "staged.json"
 
     @property
+    def oom_kills(self) -> Path:
+        """A line ``oom_kill N`` for each process of the unit that ended with N kills at its memory limit."""
+        return self.home / "oom-kills"
+
+    @property
     def state(self) -> Path:
         return self.layout.state / self.agent / self.name
 

@@ -22,7 +22,7 @@ from typing import Any, Optional
 from . import activator, cgroup, egress, health, info, release, truth
 from .files import read_json
 from .layout import Instance, Layout, instances
-from .systemd import Systemd, number, oom_ends
+from .systemd import Systemd, number
 
 EVERYTHING_SECONDS = 30
 STALE_HEALTH_SECONDS = 90
@@ -48,7 +48,7 @@ AGENT_FAMILIES = {
     "cpu_throttled_periods": ("counter", "Periods in which the agent was held back by its CPU limit.", ()),
     "memory_bytes": ("gauge", "Memory that the agent uses: its control group's, without file cache that can be given up.", ()),
     "memory_limit_bytes": ("gauge", "Memory at which the agent is killed.", ()),
-    "oom_kills": ("counter", "Processes killed at the memory limit since the start, and ends of the agent by that.", ()),
+    "oom_kills": ("counter", "Processes killed at the memory limit.", ()),
     "tasks": ("gauge", "Processes and threads.", ()),
     "tasks_limit": ("gauge", "Processes and threads that the agent may have.", ()),
     "network_receive_bytes": ("counter", "IP traffic to the agent since the start.", ()),
@@ -89,16 +89,12 @@ class Known:
     running: Optional[str] = None
     facts: "dict[str, Any]" = field(default_factory=dict)
     refused: Optional[int] = None
+    killed: int = 0
 
     @property
     def process(self) -> "tuple[int, Optional[str]]":
         """Pid and start: of two processes that start in one clock tick only the pid tells which is which."""
         return self.pid, self.born
-
-    @property
-    def life(self) -> "tuple[int, Optional[str], Optional[str]]":
-        """What is another one when the unit has ended."""
-        return self.pid, self.born, self.state.get("Result")
 
 
 @dataclass(frozen=True)
@@ -118,8 +114,6 @@ class Watch:
         self._known: dict[str, Known] = {}
         self._probed: dict[str, Probed] = {}
         self._drift: dict[str, int] = {}
-        self._began = time.time()
-        self._oom_ends: Optional[dict[str, int]] = {}
         self._asked_everything, self._errors = float("-inf"), 0
         self._lock = threading.Lock()
 
@@ -158,12 +152,9 @@ class Watch:
             changed = [i for i in here if everything or self._has_changed(i)]
             states = truth.states(changed, self._systemd)
             rules = egress.listing() if everything and here else None
-            before = {i.id: self._known[i.id].life for i in changed if i.id in self._known}
             for instance in changed:
                 with self._contained():
                     self._learn(instance, states[instance.id], rules)
-            if any(self._known[one].life != life for one, life in before.items()):
-                self._oom_ends = oom_ends(self._began)
             if everything:
                 self._asked_everything = time.monotonic()
             for remembered in (self._known, self._probed, self._drift):
@@ -182,7 +173,7 @@ class Watch:
         name = running if running not in (None, truth.UNKNOWN) else release.proven(instance)
         self._known[instance.id] = Known(
             state, pid, truth.start_time(pid) if pid else None, running, release.read(instance, name) if name else {},
-            before.refused if rules is None else egress.refused_in(rules, instance),
+            before.refused if rules is None else egress.refused_in(rules, instance), kills_before(instance),
         )  # fmt: skip
 
     def _of(self, instance: Instance, known: Known) -> "Iterator[Sample]":
@@ -214,24 +205,18 @@ class Watch:
                 values["healthy"] = int(seen.healthy)
             values["start_time_seconds"] = started_at(known.born)
             values.update(vars(cgroup.usage(known.pid)))
+            if values["oom_kills"] is not None:
+                values["oom_kills"] += known.killed
             values["network_receive_bytes"] = number(known.state.get("IPIngressBytes"))
             values["network_transmit_bytes"] = number(known.state.get("IPEgressBytes"))
-        values["oom_kills"] = self._oom_kills(instance, values.get("oom_kills"))
         return values
-
-    def _oom_kills(self, instance: Instance, here: Optional[float]) -> Optional[float]:
-        """The control group's count begins anew when a kill ends the unit, often between two looks: the journal keeps those."""
-        if self._oom_ends is None:
-            return here
-        return (here or 0) + self._oom_ends.get(instance.unit, 0)
 
     def _capabilities(self, found: "list[Sample]") -> "Iterator[Sample]":
         """Of which running agents a value is missing is seen from here: an absent sample alone says nothing."""
         running = sum(1 for s in found if s.family == "agent_up" and s.value)
         for name, value in CAPABILITIES.items() if running else ():
             read = sum(1 for s in found if s.family == "agent_" + value)
-            whole = name != "oom" or (self._oom_ends is not None and cgroup.unified())
-            yield Sample("capability", int(read >= running and whole), {"capability": name})
+            yield Sample("capability", int(read >= running), {"capability": name})
 
     # -- apart from scrapes ---------------------------------------------------------------------------------------
 
@@ -272,6 +257,14 @@ def newest_change(directory: Any) -> Optional[float]:
         return max(times + [os.stat(directory).st_mtime])
     except OSError:
         return None
+
+
+def kills_before(instance: Instance) -> int:
+    """How many processes were killed at the memory limit before the unit's last start, as the unit itself has kept it."""
+    try:
+        return sum(int(line.split()[1]) for line in instance.oom_kills.read_text().splitlines())
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def started_at(born: Optional[str]) -> Optional[float]:

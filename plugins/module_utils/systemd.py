@@ -4,13 +4,11 @@
 """What is asked of systemd: one call for many units, and as few calls as can be."""
 
 import contextlib
-import json
 import os
 import re
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
@@ -154,16 +152,3 @@ def journal(unit: str, invocation: str, lines: int = 20) -> "list[str]":
         return run(argv + match, check=False, timeout=20).splitlines()[-lines:]
     except HostError as error:  # evidence only: what needs it must go on without
         return ["the journal cannot be read: %s" % error]
-
-
-def oom_ends(since: float) -> "Optional[dict[str, int]]":
-    """How often each unit has ended by result oom-kill since a time (Unix), by its name, in one call; None: the journal is closed.
-
-    A unit's own ``Result`` forgets that with its next start. The fields are those of systemd.journal-fields(7).
-    """
-    argv = ["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=UNIT", "--since=@%d" % since]
-    try:
-        lines = run(argv + ["_PID=1", "UNIT_RESULT=oom-kill"], timeout=20).splitlines()
-        return dict(Counter(str(json.loads(line).get("UNIT")) for line in lines))
-    except (HostError, ValueError):
-        return None

@@ -49,6 +49,12 @@ BACKOFF = (
     '[ "$n" -lt 9 ] || n=9; s=$(((1 << n) - 2)); [ "$s" -le 298 ] || s=298; exec sleep "$s"'
 )
 
+# After a failure: what the kernel counted in the control group, which ends with the process. (v1 and v2 name the file differently.)
+KEEP_OOM_KILLS = (
+    '[ "$SERVICE_RESULT" != success ] || exit 0; while IFS=: read -r n c p; do case "$c" in memory|"") '
+    'd=/sys/fs/cgroup/$c$p; grep -hs "^oom_kill [1-9]" $d/memory.events $d/memory.oom_control >>{path};; esac; done </proc/self/cgroup'
+)
+
 
 class Spec(NamedTuple):
     """All that decides what the unit says."""
@@ -132,6 +138,7 @@ def render(spec: Spec) -> str:
     service.append("ExecStart=" + command_line(spec.manifest["command"], spec, unit))
     service += ["KillSignal=" + stop["signal"], "TimeoutStopSec=%g" % stop["timeout"]]
     service += _restarts(spec)
+    service.append("ExecStopPost=-+" + _shell(KEEP_OOM_KILLS.format(path=spec.instance.oom_kills)))
     home = "/var/lib/agentfactory /opt/agentfactory"
     return "\n".join(
         ["# Written by agentfactory.core; changes are seen as drift and replaced.", "[Unit]",
@@ -166,6 +173,11 @@ def _common(spec: Spec, unit: str) -> "list[str]":
         lines.append("ExecStartPre=+%s -f /opt/agentfactory/agents/%s/%s/releases/%s/egress.nft"
                      % (spec.nft, instance.agent, instance.name, RELEASE))  # fmt: skip
     return lines
+
+
+def _shell(script: str) -> str:
+    """A shell with its script, as systemd reads command lines."""
+    return '/bin/sh -c "%s"' % script.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
 
 
 def _environment_word(key: str, value: str) -> str:
@@ -226,6 +238,5 @@ def _restarts(spec: Spec) -> "list[str]":
     if spec.systemd >= STEPPED_RESTARTS:
         lines += ["RestartSteps=%d" % RESTART_STEPS, "RestartMaxDelaySec=%d" % LONGEST_RESTART]
         return lines + ["TimeoutStartSec=%g" % timeout]
-    script = BACKOFF.format(unit=spec.instance.unit).replace("\\", "\\\\").replace('"', '\\"')
-    lines.append('ExecStartPre=+/bin/sh -c "%s"' % script.replace("$", "$$"))
+    lines.append("ExecStartPre=+" + _shell(BACKOFF.format(unit=spec.instance.unit)))
     return lines + ["TimeoutStartSec=%g" % max(timeout, LONGEST_RESTART + 30)]

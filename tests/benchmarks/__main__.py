@@ -1,7 +1,9 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""make bench: what we cost against a raw floor, a ping playbook, a plain role and pyinfra, in one interleaved run; and placement."""
+"""make bench: what we cost against a raw floor, a ping playbook, a plain role and pyinfra, in one interleaved run; placement; and what
+monitoring costs.
+"""
 
 import argparse
 import json
@@ -10,15 +12,18 @@ import shutil
 import signal
 import sys
 
+import exporters
 import placement
 import report
+import rules
 from contenders import CASES, HERE, ROOT, Case, Site, deploy, inventory_of, run
 from measure import BenchError, Cgroup, Cost, Host, each, measure
 
 WORK = ROOT / "dist" / "bench"
 STAGES = (("deploy", "noop", "update"), ("five", "five-noop"))
 CONTENDERS = ("ping", "raw", "role", "pyinfra", "ours")
-CASE_NAMES = (*CASES, "growth", "placement")
+CASE_NAMES = (*CASES, "growth", "exporter", "rules", "placement")
+WITHOUT_HOSTS = {"placement", "rules"}
 LAB = "bench"
 
 
@@ -92,6 +97,11 @@ class Bench:
             if case in wanted
         }
 
+    def exporters(self) -> exporters.Costs:
+        """Monitoring, on one host."""
+        self.clean()
+        return exporters.compare(WORK, self.site.hosts[0], say)
+
     def growth(self) -> dict[str, tuple[int, Cost]]:
         """One agent on 1, 10, 30 hosts, and on 300 that are these under many names."""
         base = len(self.site.hosts)
@@ -147,20 +157,28 @@ def compare(options: argparse.Namespace) -> tuple[list[str], list[report.Bar]]:
         f"Medians of {options.repeat} interleaved runs on {options.hosts} hosts (Debian bookworm), without SSH masters."
     ]
     parts += [report.case_table(case, costs) for case, costs in results.items()]
+    found = list(report.bars(results, archive))
+    if "exporter" in options.only:
+        costs = bench.exporters()
+        parts.append(exporters.table(costs))
+        found.append(report.Bar("scrape of 50 agents: CPU", "<", 50, exporters.of_50(costs), "ms"))
     if "growth" in options.only:
         parts.append(report.growth_table(bench.growth()))
-    return parts, list(report.bars(results, archive))
+    return parts, found
 
 
 def measured(options: argparse.Namespace) -> bool:
     """Run what was asked for and print the tables; whether every bar was met."""
     parts: list[str] = []
     found: list[report.Bar] = []
-    if set(options.only) - {"placement"}:
+    if set(options.only) - WITHOUT_HOSTS:
         parts, found = compare(options)
     if "placement" in options.only:
         more, bars = placement.compare(quick=options.quick, say=say)
         parts, found = parts + more, found + bars
+    if "rules" in options.only:
+        say("rules: two Prometheus, some minutes each")
+        parts.append(rules.table(rules.compare(WORK)))
     text = "\n\n".join([report.bar_table(found), *parts] if found else parts) + "\n"
     (WORK / "results.md").write_text(text)
     print(text)
@@ -169,7 +187,7 @@ def measured(options: argparse.Namespace) -> bool:
 
 def main() -> int:
     options = arguments()
-    on_hosts = bool(set(options.only) - {"placement"})
+    on_hosts = bool(set(options.only) - WITHOUT_HOSTS)
     if on_hosts and os.getuid():
         say("needs root: it reads control groups, and the lab's hosts are on a bridge of this machine")
         return 2

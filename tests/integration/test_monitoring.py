@@ -1,8 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Monitoring with the real exporters, Prometheus and Alertmanager of Debian: over TLS with a password, up to the message that
-somebody gets. The receiver of that message is a small HTTP server beside Alertmanager.
+"""Monitoring from nothing: set up, checked, seen, told, updated, left, taken away.
 
 Grafana is a stand-in, since Debian does not have it: its group, its directory and a unit of its name that does nothing. What the
 role brings for it is looked at; that Grafana reads it is not tested.
@@ -21,9 +20,9 @@ import yaml
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
 
 from ..unit.monitoring import grafana_variables
-from .harness import ROOT, Fleet, Lab, Result, until
+from .harness import ROOT, Fleet, Lab, until
+from .monitored import PASSWORD, Monitored
 
-PASSWORD = "password-of-the-scrape"
 GRAFANAS_PASSWORD = "password-of-grafana"
 GRAFANA = """
 getent group grafana >/dev/null || groupadd --system grafana
@@ -38,17 +37,6 @@ groupdel grafana
 systemctl daemon-reload
 """
 
-RECEIVER = """
-import http.server, sys
-class Receiver(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with open("/var/tmp/received.jsonl", "ab") as log:
-            log.write(body.rstrip() + b"\\n")
-        self.send_response(200)
-        self.end_headers()
-http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
-"""
 READ = """python3 - <<'END'
 import ssl, urllib.error, urllib.request
 try:
@@ -58,82 +46,21 @@ except urllib.error.HTTPError as error:
 END"""
 
 
-class Monitored:
-    """A fleet that is monitored; the server is the host with bookworm."""
-
-    def __init__(self, fleet: Fleet, folder: Path) -> None:
-        self.fleet, self.server = fleet, fleet.lab.hosts[1]
-        self.variables = folder / "monitoring.yml"
-        self._write_inventory(folder)
-        self._write_variables(folder)
-
-    def _write_inventory(self, folder: Path) -> None:
-        (lab,) = yaml.safe_load((self.fleet.lab.inventory / "hosts.yml").read_text()).values()
-        self.fleet.hosts_file = folder / "hosts.yml"
-        inventory = {"lab": lab, **{group: {"hosts": {self.server.name: {}}} for group in ("monitoring", "grafana")}}
-        self.fleet.hosts_file.write_text(yaml.safe_dump(inventory))
-
-    def _write_variables(self, folder: Path) -> None:
-        names = ",".join(f"IP:{host.address}" for host in self.fleet.lab.hosts)
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-             "/CN=lab", "-addext", f"subjectAltName={names}", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        certificate = str(folder / "certificate.pem")
-        self.variables.write_text(
-            yaml.safe_dump(
-                {
-                    "monitoring_certificate": certificate, "monitoring_key": str(folder / "key.pem"), "monitoring_ca": certificate,
-                    "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
-                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
-                    "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
-                    "monitoring_grafana_packages": [], "monitoring_grafana_ca": certificate, "monitoring_grafana_username": "grafana",
-                    "monitoring_grafana_password": GRAFANAS_PASSWORD, "monitoring_grafana_prometheus_url": "https://prometheus.example.org",
-                    "monitoring_receivers": [
-                        {
-                            "name": "people",
-                            "webhook_configs": [
-                                {
-                                    "url": "http://127.0.0.1:9999/",
-                                    "send_resolved": True,
-                                    "http_config": {"basic_auth": {"username": "people", "password": PASSWORD}},
-                                }
-                            ],
-                        }
-                    ],
-                }
-            )
-        )  # fmt: skip
-
-    def run(self, *arguments: str) -> Result:
-        return self.fleet.run("monitor", "-e", f"@{self.variables}", *arguments)
-
-    def ask(self, query: str) -> list[dict[str, Any]]:
-        client = prometheus.Client(prometheus.Connection(f"http://{self.server.address}:9090"))
-        return [dict(series) for series in client.ask(prometheus.Question(query)).series]
-
-    def received(self, alert: str, status: str) -> list[dict[str, Any]]:
-        """What the receiver was told of an alert."""
-        lines = self.server.sh("cat /var/tmp/received.jsonl 2>/dev/null", check=False).splitlines()
-        found = [item for line in lines for item in json.loads(line)["alerts"]]
-        return [item for item in found if (item["labels"]["alertname"], item["status"]) == (alert, status)]
-
-
 @pytest.fixture(scope="module")
 def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
-    made = Monitored(module_fleet, tmp_path_factory.mktemp("monitoring"))
+    folder = tmp_path_factory.mktemp("monitoring")
+    made = Monitored(
+        module_fleet, folder, groups=("monitoring", "grafana"),
+        monitoring_grafana_packages=[], monitoring_grafana_ca=str(folder / "certificate.pem"), monitoring_grafana_username="grafana",
+        monitoring_grafana_password=GRAFANAS_PASSWORD, monitoring_grafana_prometheus_url="https://prometheus.example.org",
+    )  # fmt: skip
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
     # With a limit: of an agent that has none, nobody counts how often it was held back.
     module_fleet.write({"probe-agent": {"instances": 2, "resources": {"cpu": 0.5}}}).deploy().ok()
     made.server.sh(GRAFANA)
-    made.server.sh("cat > /var/tmp/receiver.py", data=RECEIVER)
-    made.server.sh(
-        "rm -f /var/tmp/received.jsonl; systemd-run --quiet --collect --unit=receiver python3 /var/tmp/receiver.py"
-    )
-    yield made
-    made.server.sh("systemctl stop receiver")
+    with made.receiver():
+        yield made
     made.server.sh(NO_GRAFANA)
 
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The unit of a release: a pure function, and what systemd and sh make of it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -308,7 +309,7 @@ def test_preflight_runs_once_in_the_very_sandbox_of_the_release(spec):
     assert only_here == {"Type", "ExecStart", "Environment"}
     missing = {key for key, value in main if (key, value) not in found}
     assert missing <= {"Type", "ExecStart", "Environment", "KillSignal", "TimeoutStopSec", "Restart", "RestartSec", "RestartSteps",
-                       "RestartMaxDelaySec"}  # fmt: skip
+                       "RestartMaxDelaySec", "ExecStopPost"}  # fmt: skip
     assert "Restart" not in dict(found)
 
 
@@ -364,6 +365,52 @@ def test_older_systemd_waits_in_the_units_own_script(spec, tmp_path):
 @pytest.mark.parametrize("printed", ["0", "", "[not set]", "nonsense; echo x"])
 def test_a_first_start_and_an_unknown_count_do_not_wait(spec, tmp_path, printed):
     assert _delay(values(spec(systemd=252), "ExecStartPre")[0], printed, tmp_path) == 0
+
+
+V1 = "9:memory:/agentfactory.slice/a.service\n1:name=systemd:/agentfactory.slice/a.service\n0::/agentfactory.slice/a.service\n"
+V2 = "0::/agentfactory.slice/a.service\n"
+
+
+@pytest.mark.parametrize(
+    ("mine", "file", "says", "result", "kept"),
+    [
+        (
+            V1,
+            "memory/agentfactory.slice/a.service/memory.oom_control",
+            "under_oom 0\noom_kill 2\n",
+            "signal",
+            "oom_kill 2\n",
+        ),
+        (
+            V2,
+            "agentfactory.slice/a.service/memory.events",
+            "oom 4\noom_kill 1\noom_group_kill 0\n",
+            "oom-kill",
+            "oom_kill 1\n",
+        ),
+        (V2, "agentfactory.slice/a.service/memory.events", "oom 4\noom_kill 0\n", "signal", ""),
+        (V2, "agentfactory.slice/a.service/memory.events", "oom_kill 1\n", "success", ""),
+        (V2, "other/memory.events", "oom_kill 1\n", "signal", ""),
+    ],
+)
+def test_what_the_kernel_killed_is_written_down_before_its_group_ends(spec, tmp_path, mine, file, says, result, kept):
+    made = spec()
+    line = values(made, "ExecStopPost")[0]
+    assert line.startswith("-+/bin/sh -c ")
+    script = argv(line.partition(" -c ")[2])[0]
+    assert str(made.instance.oom_kills) in script
+    (tmp_path / "mine").write_text(mine)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(says)
+    there = {
+        "/sys/fs/cgroup": str(tmp_path),
+        "/proc/self/cgroup": str(tmp_path / "mine"),
+        str(made.instance.oom_kills): str(tmp_path / "kept"),
+    }
+    for path, other in there.items():
+        script = script.replace(path, other)
+    subprocess.run(["/bin/sh", "-c", script], env={"PATH": os.environ["PATH"], "SERVICE_RESULT": result}, check=False)
+    assert ((tmp_path / "kept").read_text() if (tmp_path / "kept").exists() else "") == kept
 
 
 # -- systemd's own opinion --------------------------------------------------------------------------------------------

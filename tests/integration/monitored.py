@@ -1,0 +1,176 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet that is monitored by the real exporters, Prometheus and Alertmanager of Debian, over TLS with a password, up to the
+message that somebody gets. The receiver of that message is a small HTTP server beside Alertmanager.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
+
+from .harness import ROOT, Fleet, Host, Result
+
+PASSWORD = "password-of-the-scrape"
+RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
+RULES_ON_SERVER = "/etc/prometheus/agentfactory/rules"
+
+RECEIVER = """
+import http.server, sys
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open("/var/tmp/received.jsonl", "ab") as log:
+            log.write(body.rstrip() + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
+"""
+
+
+class Monitored:
+    """A fleet that is monitored; the server is the host with bookworm."""
+
+    def __init__(
+        self, fleet: Fleet, folder: Path, *, groups: tuple[str, ...] = ("monitoring",), **variables: Any
+    ) -> None:
+        self.fleet, self.server = fleet, fleet.lab.hosts[1]
+        self.variables = folder / "monitoring.yml"
+        self._write_inventory(folder, groups)
+        self._write_variables(folder, variables)
+
+    def _write_inventory(self, folder: Path, groups: tuple[str, ...]) -> None:
+        (lab,) = yaml.safe_load((self.fleet.lab.inventory / "hosts.yml").read_text()).values()
+        self.fleet.hosts_file = folder / "hosts.yml"
+        inventory = {"lab": lab, **{group: {"hosts": {self.server.name: {}}} for group in groups}}
+        self.fleet.hosts_file.write_text(yaml.safe_dump(inventory))
+
+    def _write_variables(self, folder: Path, more: dict[str, Any]) -> None:
+        names = ",".join(f"IP:{host.address}" for host in self.fleet.lab.hosts)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "60", "-subj",
+             "/CN=lab", "-addext", f"subjectAltName={names}", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        certificate = str(folder / "certificate.pem")
+        self.variables.write_text(
+            yaml.safe_dump(
+                {
+                    "monitoring_certificate": certificate, "monitoring_key": str(folder / "key.pem"), "monitoring_ca": certificate,
+                    "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
+                    "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
+                    "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
+                    "monitoring_receivers": [
+                        {
+                            "name": "people",
+                            "webhook_configs": [
+                                {
+                                    "url": "http://127.0.0.1:9999/",
+                                    "send_resolved": True,
+                                    "http_config": {"basic_auth": {"username": "people", "password": PASSWORD}},
+                                }
+                            ],
+                        }
+                    ],
+                    **more,
+                }
+            )
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> Result:
+        return self.fleet.run("monitor", "-e", f"@{self.variables}", *arguments)
+
+    @contextmanager
+    def receiver(self) -> Iterator["Monitored"]:
+        """With somebody who gets the messages."""
+        self.server.sh("cat > /var/tmp/receiver.py", data=RECEIVER)
+        self.server.sh(
+            "systemctl stop receiver 2>/dev/null; rm -f /var/tmp/received.jsonl; "
+            "systemd-run --quiet --collect --unit=receiver python3 /var/tmp/receiver.py"
+        )
+        yield self
+        self.server.sh("systemctl stop receiver")
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        client = prometheus.Client(prometheus.Connection(f"http://{self.server.address}:9090"))
+        return [dict(series) for series in client.ask(prometheus.Question(query)).series]
+
+    def value(self, query: str) -> float | None:
+        """Of the only series of an answer; None where there is none."""
+        series = self.ask(query)
+        assert len(series) <= 1, series
+        return float(series[0]["value"]) if series else None
+
+    def firing(self, alert: str, **labels: str) -> list[dict[str, Any]]:
+        """The labels of what fires, as Prometheus sees it."""
+        wanted = {"alertname": alert, "alertstate": "firing", **labels}
+        matchers = ", ".join(f"{name}={json.dumps(value)}" for name, value in wanted.items())
+        return [series["labels"] for series in self.ask(f"ALERTS{{{matchers}}}")]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Every alert in every message that the receiver got."""
+        lines = self.server.sh("cat /var/tmp/received.jsonl 2>/dev/null", check=False).splitlines()
+        return [item for line in lines for item in json.loads(line)["alerts"]]
+
+    def received(self, alert: str, status: str, host: Host | None = None, agent_id: str = "") -> list[dict[str, Any]]:
+        """What the receiver was told of an alert, by its fingerprint: the newest message of each."""
+        labels = (
+            {"alertname": alert} | ({"host": host.name} if host else {}) | ({"agent_id": agent_id} if agent_id else {})
+        )
+        found = {
+            item["fingerprint"]: item for item in self.messages()
+            if item["status"] == status and labels.items() <= item["labels"].items()
+        }  # fmt: skip
+        return list(found.values())
+
+    def pages(self, *, since: datetime, host: Host) -> list[dict[str, Any]]:
+        """The pages about a host that began after a moment."""
+        return [
+            item for item in self.messages()
+            if item["status"] == "firing" and item["labels"].get("host") == host.name
+            and item["labels"]["severity"] == "page" and datetime.fromisoformat(item["startsAt"]) > since
+        ]  # fmt: skip
+
+    def forget(self) -> None:
+        """Begin without what an earlier test has recorded here: it would be seen for five minutes."""
+        self.server.sh(
+            "systemctl stop prometheus 2>/dev/null; rm -rf /var/lib/prometheus/metrics2 /var/lib/prometheus/alertmanager"
+        )
+
+    def hurry(self, minute: int, instead: Mapping[str, Mapping[str, str]]) -> None:
+        """Load the rules of the role with a minute of `for` (and of a group's interval) of so many seconds.
+
+        `instead`: by alert or record, what stands in its expression for what takes too long to wait for.
+        """
+        left = {(alert, text) for alert, texts in instead.items() for text in texts}
+        for path in RULES.glob("*.yml"):
+            document = yaml.safe_load(path.read_text())
+            for group in document["groups"]:
+                if "interval" in group:
+                    group["interval"] = _shorter(group["interval"], minute)
+                for rule in group["rules"]:
+                    name = rule.get("alert") or rule["record"]
+                    if "for" in rule:
+                        rule["for"] = _shorter(rule["for"], minute)
+                    for text, other in instead.get(name, {}).items():
+                        assert text in rule["expr"], f"{name}: {text}"
+                        rule["expr"] = rule["expr"].replace(text, other)
+                        left.discard((name, text))
+            self.server.sh(f"cat > {RULES_ON_SERVER}/{path.name}", data=yaml.safe_dump(document))
+        assert not left, f"no such rule: {left}"
+        self.server.sh(f"promtool check rules {RULES_ON_SERVER}/*.yml && systemctl reload prometheus")
+
+
+def _shorter(duration: str, minute: int) -> str:
+    found = re.fullmatch(r"(\d+)([mh])", duration)
+    assert found, duration
+    return f"{int(found[1]) * minute * (60 if found[2] == 'h' else 1)}s"
