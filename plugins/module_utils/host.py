@@ -199,8 +199,9 @@ class Host:
         rollout = self.request.get("as_declared")
         to = (staged.get("release") or now.booted) if rollout else (now.booted or staged.get("release"))
         if state == "restarted":
-            if now.booted is None:
-                raise HostError("%s was never activated here, so it cannot be restarted" % instance.id)
+            stopped = not (now.running or now.enabled)
+            if now.booted is None or stopped:  # what is to change that is `started`
+                return "", None
             return "activate", now.booted
         if state == "started" and rollout:
             state = staged.get("state", "started")

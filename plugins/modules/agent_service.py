@@ -39,7 +39,7 @@ options:
         They run and are healthy. In a rollout with what was staged; else with the release that they last ran (but see
         O(as_declared)), and declared agents that the host does not have are staged first.
       stopped: They do not run, and do not start at boot.
-      restarted: They are started anew with the release that they run, which is proven like a new one.
+      restarted: Those that run, or should, are started anew with their release, which is proven like a new one. What was stopped stays so.
       undone: What this run switched on the host is taken back.
     default: started
   as_declared:

@@ -233,6 +233,7 @@ def test_status_tells_the_truth_through_stop_start_and_restart(fleet: Fleet, lab
     assert lab.on_all(lambda host: [host.get(PORT)[0], host.get(PORT + 1)[0]]) == [[0, 0]] * 3
     assert [host.sh(f"systemctl is-enabled agentfactory-{ID}", check=False) for host in hosts] == ["disabled"] * 3
     assert fleet.run("stop").ok().changed == 0
+    assert fleet.run("restart").ok().changed == 0
     rows = status(fleet)
     assert {(row["state"], row["healthy"]) for row in rows.values()} == {("stopped", False)}
     assert all("is declared started" in row["drift"] for row in rows.values())
