@@ -20,14 +20,18 @@ COSTLY = (
 )
 
 
+def imported(program):
+    """What a Python has imported at the end of a program, started as on a host."""
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", program + "; import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    return set(done.stdout.split())
+
+
 def test_a_call_imports_nothing_costly_for_nothing(tmp_path):
     (tmp_path / "agentfactory_host").mkdir()
     for path in Path(layout.__file__).parent.glob("*.py"):
         shutil.copy(path, tmp_path / "agentfactory_host")
-    program = "import sys; sys.path.insert(0, %r); from agentfactory_host import host; print(*sys.modules)" % str(
-        tmp_path
-    )
-    done = subprocess.run([sys.executable, "-IS", "-c", program], capture_output=True, text=True, check=True)
-    imported = set(done.stdout.split())
-    assert "agentfactory_host.activation" in imported
-    assert imported.isdisjoint(COSTLY)
+    ours = imported("import sys; sys.path.insert(0, %r); from agentfactory_host import host" % str(tmp_path))
+    assert "agentfactory_host.activation" in ours
+    assert (ours - imported("import pathlib")).isdisjoint(COSTLY)  # Python 3.11's pathlib imports ipaddress itself
