@@ -128,23 +128,23 @@ def compare(*, quick: bool, say: Any) -> tuple[list[str], list[Any]]:
     return parts, bars
 
 
-def _bars(bar: Any, case: str, hosts: int, load: float, found: dict[str, Seen]) -> list[Any]:
+def _bars(make: Any, case: str, hosts: int, load: float, found: dict[str, Seen]) -> list[Any]:
     ours, what = found[OURS], f"{case}, {hosts} hosts at {load}"
     gap = (ours.found / ours.bound - 1) * 100
     if case == "pack":
-        return [bar(f"{what}: hosts above the bound", "<=", 10, gap, "%")]
+        return [make(f"{what}: hosts above the bound", "<=", 10, gap, "%")]
     if hosts == 1_000:
         most, seconds = (1.5, 15) if case == "anew" else (0, 2)
         return [
-            bar(f"{what}: above the bound", "<=", most, gap, "%"),
-            bar(f"{what}: CPU", "<=", seconds, ours.seconds, "s"),
-            bar(f"{what}: memory", "<=", 100, ours.memory / 1e6, "MB"),
+            make(f"{what}: above the bound", "<=", most, gap, "%"),
+            make(f"{what}: CPU", "<=", seconds, ours.seconds, "s"),
+            make(f"{what}: memory", "<=", 100, ours.memory / 1e6, "MB"),
         ]
     if case == "drain" and load <= 0.85:
         exact = found[EXACT]
         return [
-            bar(f"{what}: moves with HiGHS above the optimum", "<=", 0, (exact.found / exact.bound - 1) * 100, "%"),
-            bar(f"{what}: moves without, above the optimum", "<=", 10, (ours.found / exact.found - 1) * 100, "%"),
+            make(f"{what}: moves with HiGHS above the optimum", "<=", 0, (exact.found / exact.bound - 1) * 100, "%"),
+            make(f"{what}: moves without, above the optimum", "<=", 10, (ours.found / exact.found - 1) * 100, "%"),
         ]
     return []
 

@@ -73,7 +73,7 @@ def timeseries(
 
 
 def stat(
-    title: str, description: str, unit: str, query: str, *, steps: Steps = PLAIN, width: int = 4, legend: str = "",
+    title: str, description: str, unit: str, query: str, *, steps: Steps | None = None, width: int = 4, legend: str = "",
     runbooks: tuple[str, ...] = (), words: Json | None = None, decimals: int | None = None,
 ) -> Json:  # fmt: skip
     """What it is now, as a number on its colour."""
@@ -84,7 +84,7 @@ def stat(
         "reduceOptions": {"values": False, "calcs": ["lastNotNull"], "fields": ""}, "colorMode": "background", "graphMode": "none",
         "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
     }  # fmt: skip
-    made = _panel("stat", title, description, unit, defaults, options, steps, runbooks)
+    made = _panel("stat", title, description, unit, defaults, options, steps or PLAIN, runbooks)
     return made | {"targets": _targets([(legend, query)], instant=True), "gridPos": {"h": 4, "w": width}}
 
 

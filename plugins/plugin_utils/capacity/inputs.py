@@ -124,7 +124,7 @@ def _service(
 def service_from_response(response: float, rate: float, servers: int) -> float:
     """The service time with which an M/M/c queue has that mean response; it is always shorter."""
     low, high = 0.0, min(response, servers / rate)
-    for _ in range(100):
+    for _step in range(100):
         middle = (low + high) / 2
         figures = mmc(Queue(rate, middle, servers)) if rate * middle < servers else None
         low, high = (middle, high) if figures and figures.response.mean < response else (low, middle)
@@ -140,11 +140,11 @@ def _responses(answers: Mapping[str, Answer], notes: list[str]) -> tuple[float |
         raise Refused(f"duration: {count:.0f} requests in the window; at least {FEWEST} are needed")
     mean = number(answers["response_sum"], "duration_sum") / count
     buckets = sorted((float(series["labels"]["le"]), float(series["value"])) for series in answers["buckets"].series)
-    if any(not math.isfinite(value) for _, value in buckets) or not buckets or buckets[-1][0] < math.inf:
+    if any(not math.isfinite(value) for _bound, value in buckets) or not buckets or buckets[-1][0] < math.inf:
         raise Refused("duration: its buckets are no histogram: one is missing, or not a number")
     p95 = bucket_percentile(buckets, 0.95)
     if p95 == math.inf:
-        finite = [bound for bound, _ in buckets if bound < math.inf]
+        finite = [bound for bound, _count in buckets if bound < math.inf]
         notes.append(
             f"p95 of the measured response is in the +Inf bucket: more than {finite[-1] if finite else 0:g} s, how much is unknown"
         )
@@ -173,7 +173,7 @@ def dispersed(minutes: Answer | None) -> float | None:
     """
     if not minutes or not minutes.series:
         return None
-    counts = [float(value) for _, value in minutes.series[0].get("samples", [])]
+    counts = [float(value) for _time, value in minutes.series[0].get("samples", [])]
     mean = math.fsum(counts) / len(counts) if counts else math.nan
     if len(counts) < SAMPLED or not (math.isfinite(mean) and mean >= 1):
         return None

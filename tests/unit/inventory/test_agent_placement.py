@@ -89,7 +89,7 @@ class Project:
         (self.root / "play.yml").write_text(json.dumps([{"hosts": "h1", "gather_facts": False, "tasks": tasks}]))
         done = self.run("ansible-playbook", "-i", "inv/hosts.yml", "play.yml")
         assert done.returncode == 0, done.stdout + done.stderr
-        return dict(zip((name for name, *_ in STEPS), json.loads((self.root / "out.json").read_text()), strict=True))
+        return dict(zip((step[0] for step in STEPS), json.loads((self.root / "out.json").read_text()), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,7 @@ def test_a_line_is_reached_where_it_is() -> None:
 def test_the_interval_holds_what_it_promises() -> None:
     """The day that a further observation would be at the limit: the band at that day holds 95 % of new observations."""
     source, held, tries = random.Random(3), 0, 400
-    for _ in range(tries):
+    for _try in range(tries):
         samples = [(day * DAY, 50 + day + source.gauss(0, 5)) for day in range(40)]
         limit = 50 + 60 + source.gauss(0, 5)  # what is observed on day 60
         found = saturates(samples, limit)

@@ -66,7 +66,7 @@ def mmpp_m_1(rate: float, burst: Burst) -> float:
     one, down = mpmath.eye(2), mpmath.eye(2)
     local = move - up - down
     ratio = mpmath.zeros(2)
-    for _ in range(3000):
+    for _step in range(3000):
         ratio = up * mpmath.inverse(-local - ratio * down)
     # level 0: x0 (move - up + R down) = 0, x0 (I - R)^-1 1 = 1
     empty = move - up + ratio * down
@@ -90,8 +90,8 @@ def test_laws_have_the_mean_and_the_coefficient(law: str) -> None:
     scv = {"exponential": 1.0, "deterministic": 0.0, "hyperexponential": 2.0}.get(law, 0.5)
     draw = Law(2.0, scv, law).sampler(random.Random(7))
     means, coefficients = [], []
-    for _ in range(20):
-        sample = [draw() for _ in range(10_000)]
+    for _sample in range(20):
+        sample = [draw() for _draw in range(10_000)]
         mean = sum(sample) / len(sample)
         means.append(mean)
         coefficients.append(sum((x - mean) ** 2 for x in sample) / len(sample) / mean**2)

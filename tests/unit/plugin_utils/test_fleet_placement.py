@@ -115,7 +115,7 @@ def test_without_count_nobody_looks_for_a_placement(tmp_path: Path) -> None:
     load(
         tmp_path,
         "this is not a placement",
-        text=FLEET.replace("count: 3", "instances: 3").split(", placement")[0] + "}",
+        text=FLEET.replace("count: 3", "instances: 3").partition(", placement")[0] + "}",
     )
 
 
