@@ -35,7 +35,8 @@ lab: setup packages ## Start the test hosts (or repair them), and write inventor
 lab-down: setup ## Remove the test hosts
 	ansible-playbook playbooks/lab.yml -e lab_state=absent $(ARGS)
 
-demo: setup packages ## Two agents on three hosts: deployed, updated, a broken update undone, rolled back
+demo: setup packages ## Two agents on three hosts: deployed, updated, rolled back, watched; a broken update undone, a dead agent healed
+	@tools/setup eda
 	tools/demo
 
 bench: setup ## Measure against a plain role, pyinfra and plain ssh; placements against other schedulers; monitoring
@@ -81,4 +82,4 @@ build: setup ## The collection's archive, in dist
 	ansible-galaxy collection build --force --output-path dist
 
 clean: ## Remove everything that these targets make, but for the lab (make lab-down)
-	rm -rf .venv .venv-oldest .venv-py39 .venv-bench .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/output
+	rm -rf .venv .venv-oldest .venv-py39 .venv-bench .venv-eda .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/output

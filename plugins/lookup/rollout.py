@@ -15,7 +15,8 @@ options:
   _terms:
     description:
       - V(managed) gives the group of the fleet's hosts. It fails where the inventory has no fleet, and where C(-e agents=) names an
-        agent that the fleet does not declare.
+        agent that the fleet does not declare. Where a playbook that imports this one sets the variable C(agentfactory_limit), a list
+        of hosts, it gives those of them that are in the group.
       - V(stage) does the same and begins a run.
       - V(package) gives the same group where an artifact is missing that can be packaged from its source, or where the source
         was touched since, else nothing.
@@ -80,42 +81,47 @@ class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         if not terms or terms[0] not in _TERMS:
             raise AnsibleError(f"the first term must be one of {', '.join(_TERMS)}")
+        given = dict(variables or {})
+        for name in ("agents", "agentfactory_limit"):  # a playbook that imports this one gives them as templates
+            if name in given:
+                given[name] = self._templar.template(given[name])
         try:
             # the one element, so that a list stays a list
-            return [_TERMS[terms[0]](variables or {}, *terms[1:])]
+            return [_TERMS[terms[0]](given, *terms[1:])]
         except (LedgerError, run.RunError) as error:
             raise AnsibleError(str(error)) from error
 
 
-def _managed(variables: dict[str, Any]) -> str:
+def _managed(variables: dict[str, Any]) -> str | list[str]:
     if GROUP not in variables.get("groups", {}) and not _only_listing():
         raise AnsibleError(
             "there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet' could be read "
             "(a warning above says why, if there is one)"
         )
     for name in [] if _only_listing() or variables.get("agents") == "all" else _chosen(variables) or []:
-        if _fleet.group_of(name) not in variables["groups"]:
+        if _fleet.group_of(name.partition("@")[0]) not in variables["groups"]:
             raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
-    return GROUP
+    limit = variables.get("agentfactory_limit")
+    return GROUP if limit is None or _only_listing() else [host for host in variables["groups"][GROUP] if host in limit]
 
 
-def _stage(variables: dict[str, Any]) -> str:
-    _managed(variables)
-    if _only_listing():
-        return GROUP
+def _stage(variables: dict[str, Any]) -> str | list[str]:
+    managed = _managed(variables)
+    if _only_listing() or not managed:
+        return managed
     groups = variables["groups"]
     limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
     run.begin()
     Ledger.current().append(
         {
             "phase": "begin",
-            "hosts": [host for host in groups[GROUP] if host in limited],
+            "hosts": [host for host in (groups[GROUP] if managed == GROUP else managed) if host in limited],
             "check": bool(variables.get("ansible_check_mode", False)),
             "confirm_removals": _number(variables, "confirm_removals"),
         }
     )
     _read_ahead(variables)
-    return GROUP
+    return managed
 
 
 def _read_ahead(variables: dict[str, Any]) -> None:
@@ -127,7 +133,7 @@ def _read_ahead(variables: dict[str, Any]) -> None:
     from ansible_collections.agentfactory.core.plugins.plugin_utils import artifact, declare, remote
 
     remote.library_packed()
-    fleet, chosen = _declared(variables) or {}, _chosen(variables)
+    fleet, chosen = _declared(variables) or {}, _chosen_agents(variables)
     for name, version in fleet.get("agentfactory_versions", {}).items():
         if version and (chosen is None or name in chosen):
             with suppress(declare.DeclarationError, artifact.ArtifactError):
@@ -146,7 +152,7 @@ def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:
     fleet = _declared(variables)
     if fleet is None or _only_listing():
         return []
-    sources, chosen = fleet.get("agentfactory_sources", {}), _chosen(variables)
+    sources, chosen = fleet.get("agentfactory_sources", {}), _chosen_agents(variables)
     wanted = {
         name: version
         for name, version in fleet.get("agentfactory_versions", {}).items()
@@ -294,7 +300,7 @@ def _declared(variables: dict[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _chosen(variables: dict[str, Any]) -> list[str] | None:
-    """The agents of `-e agents=a,b`; None for all."""
+    """The agents and agent ids of `-e agents=a,b@0`; None for all."""
     given = variables.get("agents")
     if given is None:
         return None
@@ -302,6 +308,12 @@ def _chosen(variables: dict[str, Any]) -> list[str] | None:
     if not isinstance(names, list):
         raise AnsibleError("-e agents= must be names with commas between them")
     return [str(name).strip() for name in names if str(name).strip()]
+
+
+def _chosen_agents(variables: dict[str, Any]) -> set[str] | None:
+    """Their names; None for all."""
+    chosen = _chosen(variables)
+    return None if chosen is None else {name.partition("@")[0] for name in chosen}
 
 
 def _number(variables: dict[str, Any], name: str) -> int | None:

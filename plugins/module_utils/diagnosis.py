@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 from . import activator, cgroup, credentials, egress, health, history, info, journal, lease, release, truth
 from .errors import HostError
 from .files import read_text
-from .layout import Instance, Layout, instances
+from .layout import Instance, Layout, instances, meant
 from .systemd import Systemd, number, run
 
 LINE = 500
@@ -25,8 +25,7 @@ PROC = Path("/proc")
 
 def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
     """The host, and each instance of the agents in ``only``: `info`'s answer with what explains it. ``lines`` of each journal."""
-    only = request.get("only")
-    here = [i for i in instances(layout) if only is None or i.agent in only]
+    here = [i for i in instances(layout) if meant(i.id, request.get("only"))]
     with contextlib.suppress(HostError):
         run(["journalctl", "--sync"], check=False, timeout=20)  # else the last words may still be on their way
     changes, kills, once = history.read(layout, last=100), journal.kernel_kills() if here else [], truth.Once()

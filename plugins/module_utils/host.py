@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Callable
 from . import activator, credentials, desired, history, lease, release, removal, staging, store, tree, truth
 from .errors import Busy, HostError, in_words
 from .files import lock, read_json
-from .layout import Instance, Layout, instances
+from .layout import Instance, Layout, instances, meant
 from .plan import Change, Want
 from .plan import activate as plan_activation
 from .systemd import Systemd
@@ -137,7 +137,7 @@ class Host:
         only, owner = self.request.get("only"), staging.owners(self.layout)
         return [
             i for i in instances(self.layout)
-            if owner[i.id] == self.request["environment"] and (only is None or i.agent in only)
+            if owner[i.id] == self.request["environment"] and meant(i.id, only)
         ]  # fmt: skip
 
     # -- activate -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from . import cgroup, history, lease, release, target, tree, truth
 from .files import read_json
-from .layout import Instance, Layout, instances
+from .layout import Instance, Layout, instances, meant
 from .plan import Now
 from .systemd import Systemd, number, version
 
@@ -34,8 +34,7 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
     if "history" in wanted:
         result["history"] = history.read(layout, last=100)
     if "instances" in wanted:
-        only = request.get("only")
-        here = [i for i in instances(layout) if only is None or i.agent in only]
+        here = [i for i in instances(layout) if meant(i.id, request.get("only"))]
         states = truth.states(here, Systemd())
         once = truth.Once()
         found = [describe(i, states[i.id], request, once) for i in here]
@@ -134,7 +133,7 @@ def absent(request: "dict[str, Any]", present: "set[str]") -> "list[dict[str, An
     only, rows = request.get("only"), []
     for agent_id, want in sorted((request.get("declared") or {}).items()):
         agent, _at, name = agent_id.partition("@")
-        if agent_id not in present and (only is None or agent in only) and want["state"] != "absent":
+        if agent_id not in present and meant(agent_id, only) and want["state"] != "absent":
             rows.append(
                 {"agent": agent, "instance": name, "agent_id": agent_id, "release": None, "version": None, "content": None,
                  "state": "missing", "healthy": False, "health": "is not on this host", "restarts": None, "releases": [],

@@ -4,8 +4,9 @@
 """Where everything lives on a host. Paths only: nothing here reads or writes."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 
 class Layout(NamedTuple):
@@ -130,6 +131,11 @@ class Instance(NamedTuple):
     @property
     def wants(self) -> Path:
         return self.layout.units / "multi-user.target.wants" / self.unit
+
+
+def meant(agent_id: str, only: "Optional[Collection[str]]") -> bool:
+    """Whether a call is about an instance: `only` has agents' names and agent ids, or is None for all."""
+    return only is None or agent_id in only or agent_id.partition("@")[0] in only
 
 
 def agent_slice(agent: str) -> str:

@@ -5,6 +5,8 @@
 
 from typing import NamedTuple, Optional
 
+from .layout import meant
+
 STAGING = ("tree", "user", "release", "stage")
 ACTIVATION = ("activate", "confine", "enable", "stop", "remove")
 
@@ -107,10 +109,10 @@ def removals(
 ) -> "list[str]":
     """The agent ids to remove: on this host for this `environment`, and not declared (any more).
 
-    `present` maps agent ids to the environment that owns them; `only` limits it to these agents' names.
+    `present` maps agent ids to the environment that owns them; `only` limits it to these agents' names and agent ids.
     """
     return sorted(
         agent_id
         for agent_id, owner in present.items()
-        if owner == environment and agent_id not in declared and (only is None or agent_id.split("@")[0] in only)
+        if owner == environment and agent_id not in declared and meant(agent_id, only)
     )

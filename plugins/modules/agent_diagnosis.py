@@ -30,7 +30,9 @@ attributes:
     support: full
 options:
   only:
-    description: The names of the agents that this is about, as a list or with commas between them. Without it, all.
+    description:
+      - The names of the agents that this is about, or agent ids (C(thermostat@0)) for single instances, as a list or with commas
+        between them. Without it, all.
     type: list
     elements: str
   lines:

@@ -38,7 +38,9 @@ options:
       history: The last 100 changes to this host's agents.
     default: [platform, instances]
   only:
-    description: The names of the agents that this is about, as a list or with commas between them. Without it, all.
+    description:
+      - The names of the agents that this is about, or agent ids (C(thermostat@0)) for single instances, as a list or with commas
+        between them. Without it, all.
     type: list
     elements: str
   verify:

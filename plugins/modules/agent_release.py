@@ -49,7 +49,9 @@ options:
       - It fails, and nothing changes on this host, unless each instance has it.
     type: str
   only:
-    description: The names of the agents that this is about, as a list or with commas between them. Without it, all.
+    description:
+      - The names of the agents that this is about, or agent ids (C(thermostat@0)) for single instances, as a list or with commas
+        between them. Without it, all.
     type: list
     elements: str
   purge:

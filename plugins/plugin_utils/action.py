@@ -11,6 +11,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.template import is_trusted_as_template
 
+from ..module_utils.layout import meant
 from . import declare, transfer, whoami
 from .artifact import ArtifactError
 from .ledger import Ledger, LedgerError
@@ -73,7 +74,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         """The part of a request that all operations share."""
         return {
             "op": operation, "check": bool(self._task.check_mode), "diff": bool(self._task.diff), "environment": self.environment(),
-            "who": whoami.who(self.variables), "only": self.only(), **more,
+            "who": whoami.who(self.variables, self.acting_as()), "only": self.only(), **more,
         }  # fmt: skip
 
     # -- the declarations -----------------------------------------------------------------------------------------
@@ -96,8 +97,12 @@ class AgentAction(ActionBase):  # type: ignore[misc]
             raise declare.DeclarationError(f"agentfactory_keep: must be a whole number from 1, not {given!r}")
         return int(given)
 
+    def acting_as(self) -> str:
+        given = self.variables.get("agentfactory_acting_as")
+        return str(self._templar.template(given)) if given else ""
+
     def only(self) -> list[str] | None:
-        """The agents that this task is about by name; None for all."""
+        """What this task is about, as agents' names and agent ids; None for all."""
         given = self.options.get("only")
         if given is None:
             return None
@@ -110,7 +115,10 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         raw = self.variables["agentfactory_agents"]
         found = self._templar.template(raw) if isinstance(raw, str) else raw
         only = self.only()
-        return [item for item in found if only is None or item["name"] in only]
+        if only is None:
+            return list(found)
+        narrowed = [dict(d, instances=[i for i in d["instances"] if meant(f"{d['name']}@{i}", only)]) for d in found]
+        return [item for item in narrowed if item["instances"]]
 
     def agents(self) -> list[dict[str, Any]]:
         """The request's agents: every declaration that is not ``absent``, templated."""

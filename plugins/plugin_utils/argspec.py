@@ -5,6 +5,8 @@
 
 from typing import Any
 
+from . import healing_journal
+
 ONLY: dict[str, Any] = {"type": "list", "elements": "str"}
 
 AGENT_PACKAGE: dict[str, Any] = {
@@ -120,6 +122,12 @@ AGENT_RELIABILITY: dict[str, Any] = {
 AGENT_RELIABILITY_RULES: dict[str, Any] = {
     "required_one_of": [["zones", "observed"]],
     "required_by": {"zones": ["needed"], "needed": ["zones"]},
+}
+AGENT_HEALING: dict[str, Any] = {
+    "window": {"type": "int", "default": 60},
+    "hosts_per_hour": {"type": "int", "default": 3},
+    "directory": {"type": "path", "default": healing_journal.DEFAULT},
+    "dry_run": {"type": "bool", "default": False},
 }
 DIAGNOSIS_REPORT: dict[str, Any] = {
     "results": {"type": "dict", "required": True},

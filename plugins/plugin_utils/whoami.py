@@ -36,8 +36,11 @@ def _machine() -> str:
         return socket.gethostname()
 
 
-def who(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"user", "run", "controller", "pid": "<pid>:<start>", "gone": []}``; AWX's user where it says who it is."""
+def who(variables: Mapping[str, Any], acting_as: str = "") -> dict[str, Any]:
+    """``{"user", "run", "controller", "pid": "<pid>:<start>", "gone": []}``; AWX's user where it says who it is.
+
+    `acting_as` is what acts where no person does, such as the healer.
+    """
     main = int(current.split("-")[1]) if (current := run.current()) else os.getppid()
     try:
         user = getpass.getuser()
@@ -45,7 +48,7 @@ def who(variables: Mapping[str, Any]) -> dict[str, Any]:
         user = str(os.getuid())
     awx = variables.get("awx_user_name") or variables.get("tower_user_name")
     return {
-        "user": str(awx or user),
+        "user": acting_as or str(awx or user),
         "run": run_id(),
         "controller": socket.gethostname(),
         "machine": _machine(),

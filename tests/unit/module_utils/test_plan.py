@@ -97,6 +97,10 @@ PRESENT = {"arm@0": "lab", "arm@1": "lab", "eye@0": "lab", "eye@1": "production"
         (set(), "production", None, ["eye@1"]),
         (set(), "elsewhere", None, []),
         ({"arm@2"}, "lab", {"arm"}, ["arm@0", "arm@1"]),
+        (set(), "lab", {"arm@1"}, ["arm@1"]),
+        (set(), "lab", {"arm@1", "eye"}, ["arm@1", "eye@0"]),
+        ({"arm@1"}, "lab", {"arm@1"}, []),
+        (set(), "lab", {"ar", "@1", "1"}, []),
     ],
 )
 def test_only_what_this_environment_owns_and_nobody_declares_is_removed(declared, environment, only, expected):

@@ -115,3 +115,8 @@ def test_what_cannot_be_known_is_not_abandoned(lease):
 
 def test_a_process_number_that_was_given_anew_is_another_process():
     assert whoami.abandoned(dict(lease_of(os.getpid()), pid=f"{os.getpid()}:1")) == "r"
+
+
+def test_where_nobody_acts_in_person_what_does_is_named():
+    assert whoami.who({"awx_user_name": "ada"}, "healer: AgentDown")["user"] == "healer: AgentDown"
+    assert whoami.who({"awx_user_name": "ada"})["user"] == "ada"

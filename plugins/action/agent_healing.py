@@ -1,0 +1,73 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller side of agent_healing: ask the host how the agent is, and decide what to do about an alert."""
+
+import time
+from typing import Any
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, healing, healing_journal
+from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AskingAction
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_HEALING
+from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
+
+
+class ActionModule(AskingAction):
+    SPEC = AGENT_HEALING
+
+    def work(self) -> dict[str, Any]:
+        journal = healing_journal.Journal(self.options["directory"])
+        try:
+            return self._heal(journal)
+        except healing.Refused as refusal:
+            reason = str(refusal)
+            journal.append(lambda _records: healing.record("refused", time.time(), reason=reason))
+            raise RemoteError(f"the alert is refused: {refusal}. Nothing was done") from refusal
+        except healing_journal.JournalError as error:
+            raise RemoteError(str(error)) from error
+
+    def _heal(self, journal: healing_journal.Journal) -> dict[str, Any]:
+        alert = healing.read(healing.given(self.variables), self.variables["groups"], fleet.GROUP)
+        if alert.agent_id:
+            healing.declared(alert, self.declarations())
+            self.options["only"] = [alert.agent_id]
+            remedy = self._remedy(alert)
+        else:
+            remedy = healing.Remedy("failover", "its alert fires")  # nothing can be asked of it
+        limits = healing.Limits(self.options["window"], self.options["hosts_per_hour"])
+        dry = self._task.check_mode or self.options["dry_run"]
+
+        def decide(records: list[dict[str, Any]]) -> dict[str, Any]:
+            now, outcome, reason = time.time(), "would" if dry else "acts", remedy.reason
+            if not remedy.action:
+                outcome = "nothing"
+            elif why := healing.throttled(alert, records, limits, now):
+                outcome, reason = "throttled", why
+            return healing.record(outcome, now, alert=alert, action=remedy.action, reason=reason)
+
+        made = journal.append(decide)
+        self.tell(told(alert, made))
+        acts = made["outcome"] == "acts" or (made["outcome"] == "would" and not self.options["dry_run"])
+        return {"changed": False, **made, "action": made["action"] if acts else "", "remedy": remedy.action}
+
+    def _remedy(self, alert: healing.Alert) -> healing.Remedy:
+        facts = self.ask("info", gather=["instances", "history"], verify=False, declared=self.declared())
+        row = next(item for item in facts["instances"] if item["agent_id"] == alert.agent_id)
+        previous = None
+        if healing.REMEDIES[alert.name] == "rollback" and row["release"]:
+            try:
+                previous = self.ask("select", release="previous")["releases"].get(alert.agent_id)
+            except RemoteError:
+                previous = None  # it says that there is none
+        return healing.remedy(alert, row, facts["history"], previous)
+
+
+def told(alert: healing.Alert, made: dict[str, Any]) -> str:
+    """One line for people."""
+    outcomes = {
+        "acts": f"{made['action']}:",
+        "would": f"would {made['action']}:",
+        "nothing": "nothing to do:",
+        "throttled": "not yet:",
+    }
+    return f"{alert.name} of {alert.subject}: {outcomes[made['outcome']]} {made['reason']}"
