@@ -1,8 +1,8 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Healing on real hosts: the rulebook, run by the real ansible-rulebook, gets what Alertmanager posts (in the form that the tests of
-monitoring see from the real one), and acts, or does not.
+"""Healing on real hosts: the rulebook, run by the real ansible-rulebook, gets posts in the form of Alertmanager's webhook
+(version 4), written here, and acts, or does not. The real Alertmanager posts to it in the demo.
 """
 
 import json
