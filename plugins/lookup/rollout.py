@@ -24,6 +24,9 @@ options:
       - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many
         agents would be removed, and where too many hosts failed already.
       - V(batches) gives the sizes of the waves.
+      - V(first) gives the hosts that instances with portable state leave before anything is activated, and V(retire) those that
+        instances leave which run elsewhere by now. Both are empty without C(-e plan=FILE). V(retire) also makes the plan's placement that
+        of the fleet, in C(placement.yml), once everything of it is proven.
       - V(undo) gives the hosts to take back.
       - V(failed) gives the hosts that failed, and prints the summary of the run once.
       - V(verdict) and a host's name gives what went wrong on it, as text.
@@ -51,8 +54,10 @@ _raw:
 """
 
 import gc
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ansible import context
@@ -60,9 +65,12 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
+from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils import (
+    fleet_placement,
     freshness,
+    moves,
     rollout,
     rollout_report,
     run,
@@ -99,10 +107,28 @@ def _managed(variables: dict[str, Any]) -> str:
     return GROUP
 
 
+def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of `-e plan=FILE`, which the fleet was read with; None without."""
+    if not variables.get("plan") or _only_listing():
+        return None
+    from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document
+
+    path, fleet = str(variables["plan"]), _declared(variables) or {}
+    if fleet.get("agentfactory_plan") != os.path.abspath(path):
+        raise AnsibleError(f"-e plan={path}: the inventory was read without this plan, so it cannot be carried out")
+    if context.CLIARGS.get("subset") or variables.get("agents") is not None:
+        raise AnsibleError(f"-e plan={path}: a plan is of the whole fleet, and goes without --limit and -e agents=")
+    try:
+        return document.load(path, path)
+    except _fleet.FleetError as error:
+        raise AnsibleError(str(error)) from error
+
+
 def _stage(variables: dict[str, Any]) -> str:
     _managed(variables)
     if _only_listing():
         return GROUP
+    plan = _plan_given(variables)
     groups = variables["groups"]
     limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
     run.begin()
@@ -112,6 +138,7 @@ def _stage(variables: dict[str, Any]) -> str:
             "hosts": [host for host in groups[GROUP] if host in limited],
             "check": bool(variables.get("ansible_check_mode", False)),
             "confirm_removals": _number(variables, "confirm_removals"),
+            "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
         }
     )
     _read_ahead(variables)
@@ -180,6 +207,7 @@ def _edited(artifacts: str, name: str, version: str, source: str) -> bool:
 
 
 def _package(variables: dict[str, Any]) -> str | list[str]:
+    _plan_given(variables)
     missing = _unpackaged(variables)
     return GROUP if missing or _declared(variables) is None else []
 
@@ -236,6 +264,46 @@ def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:
     return variables["hostvars"][host].get(name) if "hostvars" in variables else None
 
 
+def _first(variables: dict[str, Any]) -> list[str]:
+    planned = _plan(variables)
+    return [] if planned["reason"] else _leaving(planned["hosts"], "first")
+
+
+def _leaving(hosts: list[str], when: str) -> list[str]:
+    """The hosts that something leaves then; none in check mode, where the waves tell it all."""
+    ledger = Ledger.current()
+    begin, staged, activated = ledger.begin() or {}, ledger.last("stage"), ledger.last("activate")
+    if begin.get("check"):
+        return []
+    known = begin.get("planned", {})
+    return [h for h in hosts if moves.due(known, h, staged[h].get("removals", []), when, activated)]
+
+
+def _retire(variables: dict[str, Any]) -> list[str]:
+    plan = _plan_given(variables)
+    if plan is None:
+        return []
+    planned, ledger = _plan(variables), Ledger.current()
+    activated = ledger.last("activate")
+    check = bool((ledger.begin() or {}).get("check"))
+    if not check and moves.carried_out(planned, rollout.silent(planned, activated), activated):
+        _settle(plan, str((_declared(variables) or {})["agentfactory_fleet"]))
+    if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
+        return []
+    return _leaving(planned["hosts"], "last")
+
+
+def _settle(plan: dict[str, Any], fleet: str) -> None:
+    """From now on the fleet is placed as the plan says, also without it."""
+    path = fleet_placement.beside(fleet)
+    there = fleet_placement.current(plan["placement"], plan["placement"])
+    text = fleet_placement.render(there, plan["host_order"])
+    before = Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
+    if text != before:
+        write_atomic(Path(path), text.encode(), 0o644)
+        Display().display(f"{path} says now where instances run")
+
+
 def _batches(variables: dict[str, Any]) -> list[int]:
     return _plan(variables)["batches"]
 
@@ -266,6 +334,8 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "unpackaged": _unpackaged,
     "hosts": _hosts,
     "batches": _batches,
+    "first": _first,
+    "retire": _retire,
     "undo": _undo,
     "failed": _failed,
     "verdict": _verdict,

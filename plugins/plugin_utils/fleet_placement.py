@@ -27,12 +27,13 @@ Placed = dict[str, dict[str, list[int]]]
 
 @dataclass(frozen=True)
 class Counted:
-    """An agent with `count`: the hosts of its pattern, and its rules (see `fleet_fields`)."""
+    """An agent with `count`: the hosts of its pattern, and its rules (see `fleet_fields`). `auto`: `count` is what is placed."""
 
     count: int
     hosts: list[str]
     rules: Mapping[str, Any]
     state_portable: bool | None
+    auto: bool = False
 
 
 _HEAD = f"""\
@@ -79,9 +80,16 @@ def load(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
+    given: "Source | None" = None,
 ) -> Placed:
-    """The placement beside a fleet.yml, compared with it: all hosts `known` to it, all its `agents`, those not to be looked at."""
+    """The placement beside a fleet.yml, or the one `given`, compared with the fleet: all hosts `known` to it, all its `agents`,
+    those not to be looked at."""
     label, path = os.path.join(os.path.dirname(problems.file), FILE), beside(fleet)
+    if given is not None:
+        found = c.Problems(given.label)
+        _check(given.placed, counted, known, agents, skipped, found)
+        problems.lines += found.lines
+        return given.placed
     if not os.path.exists(path):
         for name in counted:
             problems.add(f"agents.{name}.count", f"there is no {label} that says where: run the plan first")
@@ -92,6 +100,19 @@ def load(
         _check(placed, counted, known, agents, skipped, found)
     problems.lines += found.lines
     return placed
+
+
+@dataclass(frozen=True)
+class Source:
+    """A placement that comes from elsewhere than placement.yml, and what that is called in messages."""
+
+    placed: Placed
+    label: str
+
+
+def size(placed: Placed, agent: str) -> int:
+    """How many instances of an agent are placed."""
+    return sum(len(indexes) for indexes in placed.get(agent, {}).values())
 
 
 def _check(
