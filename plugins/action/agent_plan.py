@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
         self._display.display(json.dumps(plan, indent=2) if as_json else text.report(plan))
         path = self.options["output"]
         path = os.path.abspath(path) if path else os.path.join(os.path.dirname(fleet.file), document.FILE)
-        result = {"plan": plan, "path": path}
+        result: dict[str, Any] = {"plan": plan, "path": path}
         if plan["problems"]:
             return result | {"failed": True, "msg": "; ".join(plan["problems"]) + ". Nothing was written"}
         result["changed"] = self._write(Path(path), document.render(plan))

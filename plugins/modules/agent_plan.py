@@ -168,8 +168,8 @@ plan:
       sample: []
     agents:
       description:
-        - Each agent with its C(count), how many are C(needed), C(utilisation), C(response) and C(wait) times in seconds, whether its C(slo) is
-          C(kept), its C(availability), and the C(curve) of both over other numbers of instances.
+        - Each agent with its C(count), how many are C(needed), C(utilisation), C(response) and C(wait) times in seconds,
+          whether its C(slo) is C(kept), its C(availability), and the C(curve) of both over other numbers of instances.
       type: list
       elements: dict
       sample: [{name: gateway, count: 8, needed: 5, utilisation: 0.3}]

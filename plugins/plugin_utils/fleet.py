@@ -129,10 +129,10 @@ def load(
     managed = _hosts(given["managed"], "managed", select, problems)
     manifests = catalog(place)
     fleet.reliability = given["reliability"]
-    there = _placed(given["agents"], path, placed, planning=planning)
+    there = placed or _as_placed(given["agents"], path, planning=planning)
     for name, agent in given["agents"].items():
         auto = agent["count"] == fleet_goals.AUTO
-        settle_instances(name, agent, fleet_placement.size(there, name), problems)
+        settle_instances(name, agent, there.size(name), problems)
         fleet.goals[name] = {key: agent[key] for key in ("load", "slo") if agent[key] is not None}
         if agent["source"]:
             fleet.sources[name] = os.path.normpath(os.path.join(base, os.path.expanduser(agent["source"])))
@@ -163,13 +163,10 @@ def load(
     return fleet
 
 
-def _placed(
-    agents: Mapping[str, Any], path: str, given: fleet_placement.Source | None, *, planning: bool
-) -> fleet_placement.Placed:
+def _as_placed(agents: Mapping[str, Any], path: str, *, planning: bool) -> fleet_placement.Source:
     """The placement as it is, unchecked, for agents whose count it says."""
-    if planning or not any(agent["count"] == fleet_goals.AUTO for agent in agents.values()):
-        return {}
-    return given.placed if given else fleet_placement.read(fleet_placement.beside(path), "")[0]
+    asked = not planning and any(agent["count"] == fleet_goals.AUTO for agent in agents.values())
+    return fleet_placement.Source(fleet_placement.read(fleet_placement.beside(path), "")[0] if asked else {}, "")
 
 
 def _agent_of(line: str, file: str) -> str:

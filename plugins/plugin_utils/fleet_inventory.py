@@ -42,9 +42,7 @@ def read(
     return found, hosts
 
 
-def read_as_planned(
-    loader: Any, path: str, data: dict[str, Any], plan: str
-) -> tuple[_fleet.Fleet, InventoryManager]:
+def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> tuple[_fleet.Fleet, InventoryManager]:
     """The same with the counts and the placement of a plan. FleetError, too, where fleet or artifacts moved since it was made."""
     from .planning import document
 
@@ -54,7 +52,7 @@ def read_as_planned(
     problems += document.moved(planned, document.identity(now, there, document.contents(now)), label(plan))
     if problems:
         raise _fleet.FleetError(problems)
-    fleet, hosts = read(loader, path, data, placed=Source(planned["placement"], label(plan)))
+    fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
     fleet.plan = os.path.abspath(plan)
     return fleet, hosts
 

@@ -12,7 +12,7 @@ agents:
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import _checks as c
@@ -87,7 +87,7 @@ def load(
     label, path = os.path.join(os.path.dirname(problems.file), FILE), beside(fleet)
     if given is not None:
         found = c.Problems(given.label)
-        _check(given.placed, counted, known, agents, skipped, found)
+        _check(given.placed, counted, known, agents, skipped, found, given.waiting)
         problems.lines += found.lines
         return given.placed
     if not os.path.exists(path):
@@ -104,10 +104,15 @@ def load(
 
 @dataclass(frozen=True)
 class Source:
-    """A placement that comes from elsewhere than placement.yml, and what that is called in messages."""
+    """A placement that comes from elsewhere than placement.yml, and what that is called in messages. `waiting`: agent -> indexes
+    that have no place yet, and get one by another plan."""
 
     placed: Placed
     label: str
+    waiting: Mapping[str, Collection[int]] = field(default_factory=dict)
+
+    def size(self, agent: str) -> int:
+        return size(self.placed, agent) + len(self.waiting.get(agent, ()))
 
 
 def size(placed: Placed, agent: str) -> int:
@@ -122,12 +127,13 @@ def _check(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
+    waiting: Mapping[str, Collection[int]] | None = None,
 ) -> None:
     for name, there in placed.items():
         key = f"agents.{name}"
         if name in counted:
             _check_hosts(key, there, known, set(counted[name].hosts), problems)
-            _check_indexes(key, there, counted[name].count, problems)
+            _check_indexes(key, there, counted[name].count, problems, (waiting or {}).get(name, ()))
         elif name not in agents:
             problems.add(key, f"the fleet has no such agent{c.near(name, counted)}; {AGAIN}")
         elif name not in skipped:
@@ -147,7 +153,9 @@ def _check_hosts(
             problems.add(f"{key}.{host}", f"is not in the agent's hosts; {AGAIN}")
 
 
-def _check_indexes(key: str, there: Mapping[str, list[int]], count: int, problems: c.Problems) -> None:
+def _check_indexes(
+    key: str, there: Mapping[str, list[int]], count: int, problems: c.Problems, waiting: Collection[int] = ()
+) -> None:
     first: dict[int, str] = {}
     for host, indexes in there.items():
         for index in indexes:
@@ -156,7 +164,7 @@ def _check_indexes(key: str, there: Mapping[str, list[int]], count: int, problem
             elif index in first:
                 problems.add(f"{key}.{host}", f"index {index} is on {first[index]} already; {AGAIN}")
             first.setdefault(index, host)
-    lacking = [str(index) for index in range(count) if index not in first]
+    lacking = [str(index) for index in range(count) if index not in first and index not in waiting]
     if lacking:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         problems.add(key, f"{'index' if len(lacking) == 1 else 'indexes'} {shown} of {count} missing; {AGAIN}")

@@ -308,7 +308,13 @@ class Fleet:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.folder / "cp"), "ANSIBLE_LOG_PATH": str(self.folder / "ansible.log"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {}),
         }  # fmt: skip
-        command = [program("ansible-playbook"), f"agentfactory.core.{verb}", "-i", str(inventory or self.file), *arguments]
+        command = [
+            program("ansible-playbook"),
+            f"agentfactory.core.{verb}",
+            "-i",
+            str(inventory or self.file),
+            *arguments,
+        ]
         output = open(record.with_suffix(".txt"), "wb")  # noqa: SIM115
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT

@@ -75,7 +75,9 @@ class _Deciding:
         fleet, found = self.inputs.fleet, {}
         for name, declared in fleet.agents.items():
             if name not in fleet.counted:
-                found[name] = {host: len(declared["instances"]) for host in fleet.hosts[name] if host not in self.failed}
+                found[name] = {
+                    host: len(declared["instances"]) for host in fleet.hosts[name] if host not in self.failed
+                }
         for name, there in (answer.placement if answer else {}).items():
             found[name] = in_numbers(there)
         return found
@@ -93,7 +95,9 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     """The plan without its `identity`. PlacementError, CapacityError or ReliabilityError where the question makes no sense."""
     fleet = inputs.fleet
     running = {name: sum(map(len, inputs.placed.get(name, {}).values())) for name in fleet.counted}
-    running |= {name: len(a["instances"]) * len(fleet.hosts[name]) for name, a in fleet.agents.items() if name not in running}
+    running |= {
+        name: len(a["instances"]) * len(fleet.hosts[name]) for name, a in fleet.agents.items() if name not in running
+    }
     goals = {name: goal for name, goal in fleet.goals.items() if goal and fleet.agents[name]["state"] != "absent"}
     wanted = demands(goals, running, load_factor=asked.load_factor, window=asked.window, ask=inputs.ask)
     deciding = _Deciding(inputs, asked, wanted, Domains(inputs.zones, fleet.reliability), _failed(inputs, asked))
@@ -123,7 +127,8 @@ def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
                 raise PlacementError([f"agents.{name}.count: auto: {demand.refused}"])
             deciding.counts[name] = running[name] if demand.refused else demand.needed
             auto += [] if demand.refused or demand.budget is None or not deciding.domains.known else [name]
-    answer, down = deciding.solve(deciding.counts), {}
+    answer = deciding.solve(deciding.counts)
+    down: dict[str, float] = {}
     for _more in range(MOST_MORE if auto else 0):
         short = {}
         for name in auto:
@@ -135,7 +140,9 @@ def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
         counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
         better = deciding.solve(counts)
         if better.without:
-            deciding.warnings.append(f"{', '.join(short)}: there is no room for one more, which the availability asks for")
+            deciding.warnings.append(
+                f"{', '.join(short)}: there is no room for one more, which the availability asks for"
+            )
             break
         answer, deciding.counts, down = better, counts, down | short
     return answer
@@ -192,7 +199,9 @@ def _by_host(there: Mapping[int, str]) -> dict[str, list[int]]:
 def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
     counted = deciding.inputs.fleet.counted.get(name)
     allowed = [host for host in (counted.hosts if counted else where) if host in hosts]
-    return agent_row(name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto))
+    return agent_row(
+        name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
+    )
 
 
 def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | None) -> Iterable[str]:
@@ -209,6 +218,10 @@ def _assumptions(deciding: _Deciding, answer: Answer | None) -> list[str]:
     found = [f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis]
     found += answer.assumptions if answer else []
     if deciding.domains.known:
-        found.append("a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days")
-    found.append("a rollout takes its agents' bake time at best, and their start_timeout with it at worst; staging comes on top")
+        found.append(
+            "a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days"
+        )
+    found.append(
+        "a rollout takes its agents' bake time at best, and their start_timeout with it at worst; staging comes on top"
+    )
     return found

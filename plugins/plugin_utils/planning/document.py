@@ -13,12 +13,21 @@ from typing import Any
 
 from .. import fleet as _fleet
 from ..fleet_fields import FleetError
-from ..fleet_placement import Placed
+from ..fleet_placement import Placed, Source
 
 FORMAT = 1
 FILE = "plan.json"
 _CLEAR = ("version", "state", "count", "instances")
-_KEYS = {"format": int, "identity": dict, "placement": dict, "steps": list, "what_if": list, "portable": list, "host_order": list}
+_KEYS = {
+    "format": int,
+    "identity": dict,
+    "placement": dict,
+    "steps": list,
+    "waiting": list,
+    "what_if": list,
+    "portable": list,
+    "host_order": list,
+}
 Identity = dict[str, Any]
 
 
@@ -85,6 +94,15 @@ def load(path: str, label: str) -> dict[str, Any]:
     if found["what_if"]:
         raise FleetError([f"{label}: says what would be ({', '.join(found['what_if'])}), and is not to be carried out"])
     return found
+
+
+def source(plan: Mapping[str, Any], label: str) -> Source:
+    """Where the fleet is placed once the plan is carried out."""
+    waiting: dict[str, list[int]] = {}
+    for step in plan["waiting"]:
+        if step["kind"] == "new":
+            waiting.setdefault(step["agent"], []).append(step["index"])
+    return Source(plan["placement"], label, waiting)
 
 
 def moved(plan: Mapping[str, Any], now: Identity, label: str) -> list[str]:

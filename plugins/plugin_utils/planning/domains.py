@@ -21,7 +21,9 @@ class Domains:
     def __init__(self, zones: Mapping[str, str], reliability: Mapping[str, Any]) -> None:
         self.zones = zones
         self.known = any(reliability.get(kind) for kind in ("zone", "host", "instance"))
-        self._chance = {kind: chance(f"reliability.{kind}", reliability.get(kind)) for kind in ("zone", "host", INSTANCE)}
+        self._chance = {
+            kind: chance(f"reliability.{kind}", reliability.get(kind)) for kind in ("zone", "host", INSTANCE)
+        }
 
     def available(self, where: Where, needed: int, budget: float | None) -> Availability:
         """Of one agent, so placed. ReliabilityError where it is too large."""

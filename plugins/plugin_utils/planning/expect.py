@@ -104,7 +104,9 @@ def _share(host: Host, used: Mapping[str, Mapping[str, int]]) -> float | None:
     return max((amount / room for amount, room in shares), default=0.0)
 
 
-def rollout(fleet: Fleet, steps: Iterable[Mapping[str, Any]], health: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+def rollout(
+    fleet: Fleet, steps: Iterable[Mapping[str, Any]], health: Callable[[str], Mapping[str, Any]]
+) -> dict[str, Any]:
     """The waves of the hosts that change, and between how many seconds they take: hosts of a wave go together, as do a host's
     agents; an agent's instances go one after the other."""
     starts: dict[str, dict[str, int]] = {}

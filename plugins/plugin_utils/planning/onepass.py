@@ -72,4 +72,3 @@ class _Room:
             return False
         self._add(agent, host.name)
         return True
-

@@ -55,7 +55,9 @@ def plot(title: str, points: Sequence[Point], now: int, line: float | None, *, l
 
     def place(x: float, y: float) -> Point:
         across = (x - first) / ((last - first) or 1)
-        return round(LEFT + (WIDTH - LEFT - TOP) * across, 1), round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * scale(y), 1)
+        return round(LEFT + (WIDTH - LEFT - TOP) * across, 1), round(
+            HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * scale(y), 1
+        )
 
     dots = [(*place(x, y), x, f"{y:.3g}", x == now) for x, y in points]
     return {

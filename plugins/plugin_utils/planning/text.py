@@ -45,7 +45,10 @@ def summary(plan: Plan) -> str:
     """What is to be done, in a line."""
     if not plan["steps"]:
         return "Nothing to do: everything is where it should be"
-    kinds = {kind: sum(step["kind"] == kind for step in plan["steps"]) for kind in ("new", "move", "hop", "restart", "remove")}
+    kinds = {
+        kind: sum(step["kind"] == kind for step in plan["steps"])
+        for kind in ("new", "move", "hop", "restart", "remove")
+    }
     parts = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number)
     went = plan["rollout"]
     took = f"{went['seconds']['least']:.0f} to {went['seconds']['most']:.0f} s"

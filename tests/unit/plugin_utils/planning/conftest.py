@@ -43,13 +43,17 @@ def read(tmp_path: Path) -> Read:
     """Read a fleet of these agents; with `placed` as a deploy would, else for planning."""
 
     def read_it(
-        agents: Mapping[str, Any] | None = None, *, placed: fleet_placement.Placed | None = None, **keys: Any
+        agents: Mapping[str, Any] | None = None,
+        *,
+        placed: fleet_placement.Placed | None = None,
+        source: fleet_placement.Source | None = None,
+        **keys: Any,
     ) -> fleet.Fleet:
         data = {**yaml.safe_load(HEAD), "agents": agents or {"gateway": GATEWAY}, **keys}
-        source = None if placed is None else fleet_placement.Source(placed, "plan.json")
+        source = source or (None if placed is None else fleet_placement.Source(placed, "plan.json"))
         return fleet.load(
             data, path=str(tmp_path / "fleet.yml"), text=yaml.safe_dump(data), select=lambda pattern: list(HOSTS),
-            catalog=_Catalog, label="fleet.yml", planning=placed is None, placed=source,
+            catalog=_Catalog, label="fleet.yml", planning=source is None, placed=source,
         )  # fmt: skip
 
     return read_it
@@ -60,7 +64,11 @@ def plan(read: Read) -> Plan:
     """Plan a fleet of these agents; `cpu` is what each host has."""
 
     def plan_it(
-        agents: Mapping[str, Any] | None = None, placed: fleet_placement.Placed | None = None, *, cpu: float = 4, **asked: Any
+        agents: Mapping[str, Any] | None = None,
+        placed: fleet_placement.Placed | None = None,
+        *,
+        cpu: float = 4,
+        **asked: Any,
     ) -> dict[str, Any]:
         given = {host: Given({"cpu": cpu, "memory": "8G"}, zone=zone) for host, zone in HOSTS.items()}
         inputs = Inputs(read(agents), given, HOSTS, placed or {}, lambda _name: {"bake": 3, "start_timeout": 20})

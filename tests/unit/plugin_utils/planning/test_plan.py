@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, moves, placement
+from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.onepass import one_pass
-from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
 
 from .conftest import GATEWAY, Plan, Read
 
@@ -50,9 +50,7 @@ def test_how_many(plan: Plan, changes: dict[str, Any], asked: dict[str, Any], co
 
 
 def test_availability_is_of_hosts_and_zones_and_not_of_instances_alone(plan: Plan) -> None:
-    few, many = (
-        plan(gateway(slo={"below": 0.2, **more}))["agents"][0] for more in ({}, {"availability": 0.999})
-    )
+    few, many = (plan(gateway(slo={"below": 0.2, **more}))["agents"][0] for more in ({}, {"availability": 0.999}))
     assert few["availability"]["unavailability"] > 1e-3 > many["availability"]["unavailability"]
     assert many["availability"]["budget_share"] < 1
     assert {point["instances"] for point in many["curve"]} >= {5, 8}
@@ -111,7 +109,9 @@ def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
 
 def test_which_single_loss_breaks_the_promise(plan: Plan) -> None:
     losses = {(one["kind"], one["name"]): one["breaks"][0] for one in plan(None, SPREAD)["losses"]}
-    assert set(losses) == {(kind, name) for kind, names in (("zone", "abc"), ("host", ("h1", "h2", "h3"))) for name in names}
+    assert set(losses) == {
+        (kind, name) for kind, names in (("zone", "abc"), ("host", ("h1", "h2", "h3"))) for name in names
+    }
     assert losses["host", "h3"]["why"] == "response.p95 is 0.201 s with 4, more than 0.2 s"
     assert losses["zone", "a"]["left"] == 3
     roomy = gateway(count=9)
@@ -269,6 +269,16 @@ def test_the_fleet_runs_as_many_as_the_plan_says(read: Read, plan: Plan) -> None
         read(placed={})
 
 
+def test_what_waits_for_room_may_lack_a_place_until_the_next_plan(read: Read) -> None:
+    made = {
+        "placement": {"gateway": {"h1": [0], "h2": [2]}},
+        "waiting": [{"kind": "new", "agent": "gateway", "index": 1}, {"kind": "move", "agent": "gateway", "index": 0}],
+    }
+    for changes in ({}, {"count": 3}):
+        found = read(gateway(**changes), source=document.source(made, "plan.json"))
+        assert [item["instances"] for host in ("h1", "h2", "h3") for item in found.declared[host]] == [["0"], ["2"]]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -286,7 +296,9 @@ def test_goals_that_make_no_sense(read: Read, changes: dict[str, Any], reason: s
         read({"gateway": agent})
 
 
-@pytest.mark.parametrize("given", [{"host": {"mtbf": "60d"}}, {"host": {"availability": 0.9, "unavailability": 0.1}}, {"zone": {}}])
+@pytest.mark.parametrize(
+    "given", [{"host": {"mtbf": "60d"}}, {"host": {"availability": 0.9, "unavailability": 0.1}}, {"zone": {}}]
+)
 def test_reliabilities_that_make_no_sense(read: Read, given: dict[str, Any]) -> None:
     with pytest.raises(fleet.FleetError, match="give one of availability, unavailability, or mtbf with mttr"):
         read(reliability=given)
@@ -298,7 +310,14 @@ def test_reliabilities_that_make_no_sense(read: Read, given: dict[str, Any]) -> 
 def test_the_report_and_the_file_say_all_of_it(plan: Plan) -> None:
     made = plan(None, SPREAD, drain=("h1",), load_factor=1.5)
     said = text.report(made)
-    for part in ("load x 1.5; drained: h1", "6 (auto)", "response.p95 <= 0.2 s", "h1 (drained)", "move gateway@0 h1 -> ", "zone b:"):
+    for part in (
+        "load x 1.5; drained: h1",
+        "6 (auto)",
+        "response.p95 <= 0.2 s",
+        "h1 (drained)",
+        "move gateway@0 h1 -> ",
+        "zone b:",
+    ):
         assert part in said
     assert json.loads(document.render(made)) == made
     assert document.render(made) == document.render(plan(None, SPREAD, drain=("h1",), load_factor=1.5))
