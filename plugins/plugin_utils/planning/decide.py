@@ -117,9 +117,9 @@ def _failed(inputs: Inputs, asked: Asked) -> list[str]:
 
 
 def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
-    """Counts of agents with `count: auto`: what the load needs, then one more at a time while availability falls short."""
-    fleet, auto = deciding.inputs.fleet, []
-    for name, counted in fleet.counted.items():
+    """Counts of agents with `count: auto`: what the load needs, and then what availability needs on the hosts and zones there are."""
+    auto = []
+    for name, counted in deciding.inputs.fleet.counted.items():
         demand = deciding.demands.get(name)
         deciding.counts[name] = counted.count
         if counted.auto and demand:
@@ -128,23 +128,36 @@ def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
             deciding.counts[name] = running[name] if demand.refused else demand.needed
             auto += [] if demand.refused or demand.budget is None or not deciding.domains.known else [name]
     answer = deciding.solve(deciding.counts)
-    down: dict[str, float] = {}
-    for _more in range(MOST_MORE if auto else 0):
-        short = {}
+    return answer if answer.without or not auto else _available(deciding, auto, answer)
+
+
+def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
+    """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
+    misses the target then gets the fewest that are as good."""
+    best: dict[str, tuple[float, int]] = {}
+    missed: list[str] = []
+    for _more in range(MOST_MORE):
+        missed = []
         for name in auto:
-            found = _unavailability(deciding, answer, name)
-            if found > (deciding.demands[name].budget or 0) and found < 0.99 * down.get(name, 2.0):
-                short[name] = found
-        if not short or answer.without:
+            down, count = _unavailability(deciding, answer, name), deciding.counts[name]
+            if name not in best or down < 0.99 * best[name][0]:
+                best[name] = (down, count)
+            missed += [name] if down > (deciding.demands[name].budget or 0) else []
+        short = [n for n in missed if deciding.counts[n] - best[n][1] < deciding.demands[n].needed]
+        if not short:
             break
         counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
-        better = deciding.solve(counts)
-        if better.without:
+        found = deciding.solve(counts)
+        if found.without:
             deciding.warnings.append(
                 f"{', '.join(short)}: there is no room for one more, which the availability asks for"
             )
             break
-        answer, deciding.counts, down = better, counts, down | short
+        answer, deciding.counts = found, counts
+    back = {name: best[name][1] for name in missed if best[name][1] < deciding.counts[name]}
+    if back:
+        deciding.counts |= back
+        answer = deciding.solve(deciding.counts)
     return answer
 
 
@@ -158,7 +171,7 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
     inputs, asked, places = deciding.inputs, deciding.asked, deciding.places(answer)
     stuck = list(answer.stuck) if answer else []
     steps = [_step(step) for step in made.steps]
-    hosts = [host for host in inputs.fleet.declared if host not in deciding.failed]
+    hosts = [host for host in inputs.fleet.declared if host not in {*deciding.failed, *asked.drain}]
     return {
         "format": 1,
         "environment": inputs.fleet.environment,
@@ -212,6 +225,10 @@ def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | No
             yield f"{name}: {why}: {demand.needed} are needed"
         if demand.budget is not None and not deciding.domains.known:
             yield f"{name}: slo.availability needs the fleet's key reliability"
+        elif demand.budget is not None and count and not demand.refused:
+            found = deciding.domains.available(places[name], demand.needed, demand.budget)
+            if found.unavailability > demand.budget:
+                yield f"{name}: {found.budget_share:.3g} times the unavailability that is allowed, with {count}"
 
 
 def _assumptions(deciding: _Deciding, answer: Answer | None) -> list[str]:

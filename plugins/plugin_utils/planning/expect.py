@@ -111,7 +111,8 @@ def rollout(
     agents; an agent's instances go one after the other."""
     starts: dict[str, dict[str, int]] = {}
     for step in steps:
-        for host, more in ((step["from"], 0), (step["to"], 1)):
+        source = None if step["kind"] == "restart" else step["from"]  # its host is lost
+        for host, more in ((source, 0), (step["to"], 1)):
             if host is not None:
                 there = starts.setdefault(host, {})
                 there[step["agent"]] = there.get(step["agent"], 0) + more
