@@ -29,6 +29,8 @@ def agent_row(
         return row
     row["needed"] = None if demand.refused else demand.needed
     figures = demand.figures(count)
+    if demand.workload:
+        row |= {"rate": demand.workload.rate, "service_time": demand.workload.service}
     if figures:
         row |= {
             "utilisation": figures.utilisation, "response": _times(figures.response), "wait": _times(figures.wait),
