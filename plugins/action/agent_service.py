@@ -41,9 +41,10 @@ class ActionModule(AgentAction):
 
     def _due(self, when: str) -> list[str]:
         """What is to be removed here then, as staging found it and a plan, if there is one, orders it."""
-        removals = (self.ledger.stage(self.host) or {}).get("removals", [])
-        planned = (self.ledger.begin() or {}).get("planned", {})
-        return moves.due(planned, self.host, removals, when, self.ledger.last("activate"))
+        planned = (self.ledger.begin() or {}).get("planned")
+        if not planned:  # then nobody else's record is needed, and none is read
+            return (self.ledger.stage(self.host) or {}).get("removals", []) if when == "with" else []
+        return moves.due(planned, self.host, when, self.ledger.last("stage"), self.ledger.last("activate"))
 
     def _start(self) -> dict[str, Any]:
         """Outside a rollout: start what is here. A declared agent of which an instance is not here is staged and started first."""

@@ -276,7 +276,7 @@ def _leaving(hosts: list[str], when: str) -> list[str]:
     if begin.get("check"):
         return []
     known = begin.get("planned", {})
-    return [h for h in hosts if moves.due(known, h, staged[h].get("removals", []), when, activated)]
+    return [host for host in hosts if moves.due(known, host, when, staged, activated)]
 
 
 def _retire(variables: dict[str, Any]) -> list[str]:

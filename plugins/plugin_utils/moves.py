@@ -10,7 +10,6 @@ run twice, leaves first. Pure functions over the ledger's records.
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
-BAD = ("failed", "unreachable")
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -34,17 +33,22 @@ def leaving(steps: Iterable[Mapping[str, Any]], portable: Iterable[str]) -> dict
 
 
 def due(
-    planned: Mapping[str, Mapping[str, Leaving]], host: str, removals: Iterable[str], when: str, activated: Records
+    planned: Mapping[str, Mapping[str, Leaving]], host: str, when: str, staged: Records, activated: Records
 ) -> list[str]:
     """Those of a host's removals whose turn it is; what no plan knows goes with the host's wave.
 
-    The last ones only where what they moved to did not fail.
+    The last ones only where they are proven on the host that they moved to, in this rollout or before it.
     """
+
+    def arrived(target: str) -> bool:
+        if target in activated:
+            return bool(activated[target]["status"] == "ok")
+        return bool(staged.get(target, {}).get("status") == "unchanged")
+
     found = []
-    for agent_id in removals:
+    for agent_id in staged.get(host, {}).get("removals", []):
         how = planned.get(host, {}).get(agent_id, Leaving(when="with", to=None))
-        arrived = activated.get(how["to"] or "", {}).get("status") not in (*BAD, "skipped")
-        if how["when"] == when and (when != "last" or arrived):
+        if how["when"] == when and (when != "last" or arrived(how["to"] or "")):
             found.append(agent_id)
     return found
 

@@ -62,6 +62,7 @@ def test_a_plan_is_carried_out_refused_once_the_fleet_moved_and_moves_without_a_
     _first_plan(planned)
     _refused(planned)
     _drained(planned)
+    _moved_with_its_state(planned)
 
 
 def _first_plan(planned: Planned) -> None:
@@ -103,8 +104,9 @@ def _drained(planned: Planned) -> None:
     planned.plan("-e", f"drain={old.name}").ok()
     step = json.loads(planned.file.read_text())["steps"][0]
     new = next(host for host in planned.hosts if host.name == step["to"])
+    _failed(planned, index, old, new)
     with Load(old, PORT + index) as leaving, Load(new, PORT + index) as arriving:
-        planned.deploy().ok()
+        planned.deploy("-e", "retry=true").ok()
     last_old = max(answer.ended for answer in leaving.answers if answer.served)
     first_new = min(answer.ended for answer in arriving.answers if answer.served)
     assert first_new < last_old, "it answers at its new place before it leaves the old one"
@@ -114,4 +116,30 @@ def _drained(planned: Planned) -> None:
     again = planned.plan("-e", f"drain={old.name}").ok()
     assert "Nothing to do" in again.output
     assert "Nothing to do" in planned.deploy().ok().output
-    old.wipe()  # what was removed has left its state, which is nobody's now
+
+
+def _failed(planned: Planned, index: int, old: Host, new: Host) -> None:
+    """Nothing leaves its host for one where it does not come up, and the fleet is placed as it was."""
+    port, before = PORT + index, planned.placed()
+    new.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {port}")
+    new.sh(f"for i in $(seq 100); do ss -Htln | grep -q :{port} && exit; sleep 0.1; done; exit 1")
+    try:
+        refused = planned.deploy().failed()
+        assert f"port {port} is taken" in refused.output
+        assert old.agent(port)["instance"] == str(index)
+        assert planned.placed() == before
+    finally:
+        new.sh("systemctl stop foreign")
+
+
+def _moved_with_its_state(planned: Planned) -> None:
+    """What must not run twice is gone from its old place before it starts at the new one."""
+    planned.declare(state_portable=True)
+    index, old = next((index, host) for index, host in planned.placed().items() if host == planned.hosts[1])
+    planned.plan("-e", f"drain={planned.hosts[0].name},{old.name}").ok()
+    with Load(old, PORT + index) as leaving, Load(planned.hosts[2], PORT + index) as arriving:
+        planned.deploy().ok()
+    assert max(a.ended for a in leaving.answers if a.served) < min(a.ended for a in arriving.answers if a.served)
+    assert {host.name for host in planned.placed().values()} == {planned.hosts[2].name}
+    for host in planned.hosts[:2]:
+        host.wipe()  # what was removed has left its state, which is nobody's now

@@ -190,7 +190,7 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
         "losses": deciding.domains.losses(places, deciding.demands),
         "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
-        "warnings": [*deciding.warnings, *_short(deciding, places, answer)],
+        "warnings": [*deciding.warnings, *_staying(deciding), *_short(deciding, places, answer)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
 
@@ -215,6 +215,15 @@ def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -
     return agent_row(
         name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
     )
+
+
+def _staying(deciding: _Deciding) -> Iterable[str]:
+    """What a drain does not reach: agents with `instances` are on all hosts of their pattern."""
+    fleet = deciding.inputs.fleet
+    for host in deciding.asked.drain:
+        for declared in fleet.declared[host]:
+            if declared["name"] not in fleet.counted and declared["instances"]:
+                yield f"{host}: {declared['name']} stays, for it is declared for each of its hosts and not counted"
 
 
 def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | None) -> Iterable[str]:

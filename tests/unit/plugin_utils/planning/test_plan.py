@@ -88,6 +88,13 @@ def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
     assert 0 < made["rollout"]["seconds"]["least"] < made["rollout"]["seconds"]["most"]
 
 
+def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> None:
+    agents = {**gateway(), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
+    made = plan(agents, SPREAD, drain=("h1",))
+    assert made["warnings"] == ["h1: watch stays, for it is declared for each of its hosts and not counted"]
+    assert next(row for row in made["agents"] if row["name"] == "watch")["count"] == 3
+
+
 def test_what_cannot_move_is_named_and_stays(plan: Plan) -> None:
     made = plan(gateway(count=5, state_portable=False), SPREAD, drain=("h1",))
     assert made["fixed"] == ["gateway@0", "gateway@3"]
@@ -163,21 +170,27 @@ STEPS = [
 
 
 @pytest.mark.parametrize(
-    ("when", "activated", "due"),
+    ("when", "there", "activated", "due"),
     [
-        ("first", {}, ["kept@1"]),
-        ("with", {}, ["a@4", "stray@0"]),
-        ("last", {"h2": {"status": "ok"}}, ["a@0"]),
-        ("last", {}, ["a@0"]),  # h2 has it already: nothing was to be done there
-        ("last", {"h2": {"status": "failed"}}, []),
-        ("last", {"h2": {"status": "unreachable"}}, []),
-        ("last", {"h2": {"status": "skipped"}}, []),
+        ("first", "pending", {}, ["kept@1"]),
+        ("with", "pending", {}, ["a@4", "stray@0"]),
+        ("last", "pending", {"h2": {"status": "ok"}}, ["a@0"]),
+        ("last", "unchanged", {}, ["a@0"]),  # an earlier run brought it there
+        ("last", "pending", {}, []),  # nobody knows: its connection broke
+        ("last", "unreachable", {}, []),
+        ("last", None, {}, []),
+        ("last", "pending", {"h2": {"status": "failed"}}, []),
+        ("last", "pending", {"h2": {"status": "skipped"}}, []),
     ],
 )
-def test_when_something_leaves_its_host(when: str, activated: dict[str, Any], due: list[str]) -> None:
-    leaving = moves.leaving(STEPS, ["kept"])
-    assert moves.due(leaving, "h1", ["a@0", "a@4", "kept@1", "stray@0"], when, activated) == due
-    assert moves.due({}, "h1", ["a@0"], when, activated) == (["a@0"] if when == "with" else [])
+def test_when_something_leaves_its_host(
+    when: str, there: str | None, activated: dict[str, Any], due: list[str]
+) -> None:
+    staged: dict[str, dict[str, Any]] = {"h1": {"status": "pending", "removals": ["a@0", "a@4", "kept@1", "stray@0"]}}
+    staged |= {"h2": {"status": there}} if there else {}
+    assert moves.due(moves.leaving(STEPS, ["kept"]), "h1", when, staged, activated) == due
+    everything = staged["h1"]["removals"]
+    assert moves.due({}, "h1", when, staged, activated) == (everything if when == "with" else [])
 
 
 @pytest.mark.parametrize(
