@@ -35,7 +35,7 @@ class ActionModule(AgentAction):
         removals = self._due("last" if activated else "first")
         if not removals:
             return {"changed": False, "changes": []}
-        result = Service(self).run("started", removals=removals, removals_only=True)
+        result = Service(self).run("started", removals=removals, planned=[])
         self.record("ok", messages=result["changes"])
         return result
 

@@ -180,8 +180,6 @@ class Host:
             action, to = "", None
             if leaves:
                 action = "remove"
-            elif self.request.get("removals_only"):
-                continue
             elif state == "undone":
                 action, to = self._undo_of(instance)
             else:
