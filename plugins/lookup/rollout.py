@@ -57,7 +57,6 @@ import gc
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from ansible import context
@@ -65,7 +64,6 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils import (
     fleet_placement,
@@ -287,21 +285,12 @@ def _retire(variables: dict[str, Any]) -> list[str]:
     activated = ledger.last("activate")
     check = bool((ledger.begin() or {}).get("check"))
     if not check and moves.carried_out(planned, rollout.silent(planned, activated), activated):
-        _settle(plan, str((_declared(variables) or {})["agentfactory_fleet"]))
+        path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
+        if fleet_placement.settle(path, plan["placement"], plan["host_order"]):
+            Display().display(f"{path} says now where instances run")
     if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
         return []
     return _leaving(planned["hosts"], "last")
-
-
-def _settle(plan: dict[str, Any], fleet: str) -> None:
-    """From now on the fleet is placed as the plan says, also without it."""
-    path = fleet_placement.beside(fleet)
-    there = fleet_placement.current(plan["placement"], plan["placement"])
-    text = fleet_placement.render(there, plan["host_order"])
-    before = Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ""
-    if text != before:
-        write_atomic(Path(path), text.encode(), 0o644)
-        Display().display(f"{path} says now where instances run")
 
 
 def _batches(variables: dict[str, Any]) -> list[int]:

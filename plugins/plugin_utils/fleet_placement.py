@@ -13,8 +13,10 @@ agents:
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ..module_utils.files import write_atomic
 from . import _checks as c
 from ._manifest_fields import NAME
 
@@ -189,6 +191,15 @@ def render(placement: Mapping[str, Mapping[int, str]], hosts: Sequence[str]) -> 
         lines.append(f"  {name}:" if there else f"  {name}: {{}}")
         lines += [f"    {_quoted(host)}: {indexes}" for host, indexes in by_host.items() if indexes]
     return _HEAD + ("agents:\n" + "\n".join(lines) + "\n" if lines else "agents: {}\n")
+
+
+def settle(path: str, placed: Placed, hosts: Sequence[str]) -> bool:
+    """Make a placement that of the fleet, whole or not at all; whether that changed anything."""
+    file, text = Path(path), render(current(placed, placed), hosts)
+    changed = not file.exists() or file.read_text(encoding="utf-8") != text
+    if changed:
+        write_atomic(file, text.encode(), 0o644)
+    return changed
 
 
 def _quoted(host: str) -> str:
