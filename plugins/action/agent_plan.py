@@ -93,7 +93,8 @@ class ActionModule(ActionBase):
 
         if not any((goal.get("load") or {}).get("metrics") for goal in fleet.goals.values()):
             return None
-        given = dict(self.options["prometheus"] or {})
+        usual = {name: one.get("default") for name, one in AGENT_PLAN["prometheus"]["options"].items()}
+        given = usual | (self.options["prometheus"] or {})
         given["url"] = given.get("url") or self._templar.template(self.variables.get(URL, ""))
         if not given["url"]:
             return None

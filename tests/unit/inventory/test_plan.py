@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .. import prometheus_server
+
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
 BIN = Path(sys.executable).parent
@@ -127,3 +129,19 @@ def test_questions_that_cannot_be_answered(project: Project) -> None:
         assert failed.returncode == 2, failed.stdout
         assert reason in failed.stdout + failed.stderr
         assert not (project.root / "none.json").exists()
+
+
+def test_from_a_prometheus_without_data_nothing_is_recommended(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text("global: {}\n")
+    measured = "load: {metrics: {requests: http_requests_total, busy: http_requests_in_progress}}"
+    project.fleet.write_text(FLEET.replace("load: {rate: 40, service_time: 0.06}", measured))
+    with prometheus_server.running(tmp_path) as address:
+        refused = project.plan("-e", f"agentfactory_prometheus_url=http://{address}")
+    nobody = project.plan()
+    project.fleet.write_text(FLEET)
+    for answer, reason in (
+        (refused, "count: auto: requests: no data"),
+        (nobody, "there is no Prometheus to ask: give url"),
+    ):
+        assert answer.returncode == 2, answer.stdout
+        assert reason in answer.stdout + answer.stderr
