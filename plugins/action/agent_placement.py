@@ -14,11 +14,10 @@ from ansible_collections.agentfactory.core.plugins.module_utils.files import wri
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, placement
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PLACEMENT
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
-from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_problem import Given, problem
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_problem import Given, described, problem
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import text
 
 FLEET = "agentfactory_fleet"
-PREFIX = "agentfactory_"
 
 
 class ActionModule(ActionBase):
@@ -82,15 +81,7 @@ class ActionModule(ActionBase):
 
 def _given(options: list[dict[str, Any]], fleet: Fleet, hostvars: Mapping[str, Any]) -> dict[str, Given]:
     """The hosts as the task describes them, else as their variables do."""
-    found = {}
-    for host in fleet.declared:
-        variables = hostvars.get(host) or {}
-        if f"{PREFIX}capacity" in variables:
-            found[host] = Given(
-                variables[f"{PREFIX}capacity"],
-                variables.get(f"{PREFIX}reserved", {}),
-                str(variables.get(f"{PREFIX}zone", "")),
-            )
+    found = described(fleet, hostvars)
     for item in options:
         found[item["name"]] = Given(item["capacity"], item["reserved"], item["zone"])
     return found

@@ -5,6 +5,7 @@
 
 from typing import Any
 
+from ansible_collections.agentfactory.core.plugins.plugin_utils import moves
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_SERVICE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
@@ -18,12 +19,32 @@ class ActionModule(AgentAction):
         state = self.options["state"]
         if state == "undone":
             return self._undo()
+        if state == "retired":
+            return self._retire()
         if state != "started":
             return Service(self).run(state)
         staged = self.ledger.stage(self.host)
         if staged:
             return self._wave(staged)
         return self._as_declared() if self.options["as_declared"] else self._start()
+
+    def _retire(self) -> dict[str, Any]:
+        """In a rollout of a plan: remove what leaves this host first, or, once the others are activated, what has moved."""
+        self.PHASE = "retire"
+        activated = self.ledger.last("activate")
+        removals = self._due("last" if activated else "first")
+        if not removals:
+            return {"changed": False, "changes": []}
+        result = Service(self).run("started", removals=removals, planned=[])
+        self.record("ok", messages=result["changes"])
+        return result
+
+    def _due(self, when: str) -> list[str]:
+        """What is to be removed here then, as staging found it and a plan, if there is one, orders it."""
+        planned = (self.ledger.begin() or {}).get("planned")
+        if not planned:  # then nobody else's record is needed, and none is read
+            return (self.ledger.stage(self.host) or {}).get("removals", []) if when == "with" else []
+        return moves.due(planned, self.host, when, self.ledger.last("stage"), self.ledger.last("activate"))
 
     def _start(self) -> dict[str, Any]:
         """Outside a rollout: start what is here. A declared agent of which an instance is not here is staged and started first."""
@@ -76,7 +97,7 @@ class ActionModule(AgentAction):
         service = Service(self)
         try:
             result = service.run(
-                "started", as_declared=True, removals=staged["removals"], undo_siblings=undo_siblings, fail=False,
+                "started", as_declared=True, removals=self._due("with"), undo_siblings=undo_siblings, fail=False,
                 planned=[change["subject"] for change in staged["plan"]["activation"]],
             )  # fmt: skip
         except RemoteError as error:

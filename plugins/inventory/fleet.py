@@ -52,6 +52,13 @@ options:
         C(resources), C(state), C(rollout), C(source) and C(token_budget).
       - C(count), in place of C(instances), is how many run on all these hosts together; C(placement.yml) beside this file, which
         M(agentfactory.core.agent_placement) writes, says where.
+      - With C(-e plan=FILE) the placement of that plan holds in place of C(placement.yml). Where the fleet or its artifacts have moved
+        since the plan was made, the run ends before any host is touched.
+      - C(load) and C(slo), and C(reliability) beside C(agents), are what M(agentfactory.core.agent_plan) plans by.
+    type: dict
+    default: {}
+  reliability:
+    description: How often a C(zone), a C(host) and an C(instance) are down, each as C(mtbf) with C(mttr), or as C(unavailability).
     type: dict
     default: {}
 """
@@ -81,7 +88,13 @@ from ansible.inventory.manager import InventoryManager
 from ansible.plugins.inventory import BaseInventoryPlugin
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
-from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_inventory import FILES, document, label, read
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_inventory import (
+    FILES,
+    document,
+    label,
+    read,
+    read_as_planned,
+)
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_placement import FILE as PLACEMENT
 
 GROUP = _fleet.GROUP
@@ -103,7 +116,8 @@ class InventoryModule(BaseInventoryPlugin):
         if data is None:
             raise AnsibleParserError(f"{path} is not a file of {self.NAME}")
         try:
-            fleet, hosts = read(loader, path, data)
+            plan = (self._vars or {}).get("plan")
+            fleet, hosts = read_as_planned(loader, path, data, str(plan)) if plan else read(loader, path, data)
             self._check_groups(hosts, fleet)
             _copy(hosts, inventory)
             _declare(inventory, fleet)

@@ -25,6 +25,9 @@ options:
       - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many
         agents would be removed, and where too many hosts failed already.
       - V(batches) gives the sizes of the waves.
+      - V(first) gives the hosts that instances with portable state leave before anything is activated, and V(retire) those that
+        instances leave which run elsewhere by now. Both are empty without C(-e plan=FILE). V(retire) also makes the plan's placement that
+        of the fleet, in C(placement.yml), once everything of it is proven.
       - V(undo) gives the hosts to take back.
       - V(failed) gives the hosts that failed, and prints the summary of the run once.
       - V(verdict) and a host's name gives what went wrong on it, as text.
@@ -52,6 +55,7 @@ _raw:
 """
 
 import gc
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -63,7 +67,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils import (
+    fleet_placement,
     freshness,
+    moves,
     rollout,
     rollout_report,
     run,
@@ -105,10 +111,28 @@ def _managed(variables: dict[str, Any]) -> str | list[str]:
     return GROUP if limit is None or _only_listing() else [host for host in variables["groups"][GROUP] if host in limit]
 
 
+def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of `-e plan=FILE`, which the fleet was read with; None without."""
+    if not variables.get("plan") or _only_listing():
+        return None
+    from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document
+
+    path, fleet = str(variables["plan"]), _declared(variables) or {}
+    if fleet.get("agentfactory_plan") != os.path.abspath(path):
+        raise AnsibleError(f"-e plan={path}: the inventory was read without this plan, so it cannot be carried out")
+    if context.CLIARGS.get("subset") or variables.get("agents") is not None:
+        raise AnsibleError(f"-e plan={path}: a plan is of the whole fleet, and goes without --limit and -e agents=")
+    try:
+        return document.load(path, path)
+    except _fleet.FleetError as error:
+        raise AnsibleError(str(error)) from error
+
+
 def _stage(variables: dict[str, Any]) -> str | list[str]:
     managed = _managed(variables)
     if _only_listing() or not managed:
         return managed
+    plan = _plan_given(variables)
     groups = variables["groups"]
     limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
     run.begin()
@@ -118,6 +142,7 @@ def _stage(variables: dict[str, Any]) -> str | list[str]:
             "hosts": [host for host in (groups[GROUP] if managed == GROUP else managed) if host in limited],
             "check": bool(variables.get("ansible_check_mode", False)),
             "confirm_removals": _number(variables, "confirm_removals"),
+            "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
         }
     )
     _read_ahead(variables)
@@ -186,6 +211,7 @@ def _edited(artifacts: str, name: str, version: str, source: str) -> bool:
 
 
 def _package(variables: dict[str, Any]) -> str | list[str]:
+    _plan_given(variables)
     missing = _unpackaged(variables)
     return GROUP if missing or _declared(variables) is None else []
 
@@ -242,6 +268,37 @@ def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:
     return variables["hostvars"][host].get(name) if "hostvars" in variables else None
 
 
+def _first(variables: dict[str, Any]) -> list[str]:
+    planned = _plan(variables)
+    return [] if planned["reason"] else _leaving(planned["hosts"], "first")
+
+
+def _leaving(hosts: list[str], when: str) -> list[str]:
+    """The hosts that something leaves then; none in check mode, where the waves tell it all."""
+    ledger = Ledger.current()
+    begin, staged, activated = ledger.begin() or {}, ledger.last("stage"), ledger.last("activate")
+    if begin.get("check"):
+        return []
+    known = begin.get("planned", {})
+    return [host for host in hosts if moves.due(known, host, when, staged, activated)]
+
+
+def _retire(variables: dict[str, Any]) -> list[str]:
+    plan = _plan_given(variables)
+    if plan is None:
+        return []
+    planned, ledger = _plan(variables), Ledger.current()
+    activated = ledger.last("activate")
+    check = bool((ledger.begin() or {}).get("check"))
+    if not check and moves.carried_out(planned, rollout.silent(planned, activated), activated):
+        path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
+        if fleet_placement.settle(path, plan["placement"], plan["host_order"]):
+            Display().display(f"{path} says now where instances run")
+    if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
+        return []
+    return _leaving(planned["hosts"], "last")
+
+
 def _batches(variables: dict[str, Any]) -> list[int]:
     return _plan(variables)["batches"]
 
@@ -272,6 +329,8 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "unpackaged": _unpackaged,
     "hosts": _hosts,
     "batches": _batches,
+    "first": _first,
+    "retire": _retire,
     "undo": _undo,
     "failed": _failed,
     "verdict": _verdict,

@@ -41,6 +41,9 @@ options:
       stopped: They do not run, and do not start at boot.
       restarted: Those that run, or should, are started anew with their release, which is proven like a new one. What was stopped stays so.
       undone: What this run switched on the host is taken back.
+      retired: >-
+        In a rollout that carries out a plan (C(deploy -e plan=FILE)), what moves away is removed. Before anything is activated
+        that is what must not run twice, and after it the rest, once it is proven where it went. It does nothing elsewhere.
     default: started
   as_declared:
     description:

@@ -24,7 +24,7 @@ AGENT_RELEASE: dict[str, Any] = {
     "purge": {"type": "bool", "default": False},
 }
 AGENT_SERVICE: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["started", "stopped", "restarted", "undone"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "stopped", "restarted", "undone", "retired"], "default": "started"},
     "as_declared": {"type": "bool", "default": False},
     "only": ONLY,
 }
@@ -261,3 +261,18 @@ AGENT_CAPACITY: dict[str, Any] = {
     "time": {"type": "str"},
     **PROMETHEUS,
 }  # fmt: skip
+AGENT_PLAN: dict[str, Any] = {
+    "fleet": {"type": "path"},
+    "output": {"type": "path"},
+    "format": {"type": "str", "choices": ["table", "json", "html"], "default": "table"},
+    "load_factor": {"type": "float", "default": 1.0},
+    "drain": ONLY,
+    "lose_zone": {"type": "str"},
+    "window": {"type": "str", "default": "7d"},
+    "proof": {"type": "bool"},
+    "prometheus": {
+        "type": "dict",
+        "options": {**PROMETHEUS, "timeout": {"type": "float", "default": 10.0}},
+        **PROMETHEUS_RULES,
+    },
+}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
 from . import _checks as c
-from . import fleet_placement
+from . import fleet_goals, fleet_placement
 from .fleet_config import config_problems
 from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan, settle_instances
 from .fleet_placement import Counted
@@ -67,6 +67,11 @@ class Fleet:
     """managed host -> what it runs, possibly []"""
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """managed host -> {agent: {name: value as it was read}}"""
+    goals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """agent -> its `load` and `slo`, as far as it has them (see `fleet_goals`)"""
+    reliability: dict[str, Any] = field(default_factory=dict)
+    plan: str = ""
+    """the plan that this fleet was read with, where it was"""
 
     def variables(self) -> dict[str, Any]:
         """The variables that are the same on every host."""
@@ -76,6 +81,7 @@ class Fleet:
             "agentfactory_artifacts": self.artifacts,
             "agentfactory_max_removals": self.max_removals,
             "agentfactory_sources": self.sources,
+            "agentfactory_plan": self.plan,
             "agentfactory_versions": {
                 name: None if agent["state"] == "absent" else agent["version"] for name, agent in self.agents.items()
             },
@@ -104,12 +110,13 @@ def load(
     catalog: Callable[[str], Manifests],
     label: str = "",
     planning: bool = False,
+    placed: fleet_placement.Source | None = None,
 ) -> Fleet:
     """Check a parsed fleet.yml and spread it over the hosts.
 
     `text` is the file's YAML (for what parsing loses), `catalog` makes the source of manifests from the artifacts'
     place, `label` names the file in messages. With `planning` placement.yml is not read: agents with `count` then run on no host
-    yet. Raises FleetError with every problem found.
+    yet. With `placed`, that is the placement. Raises FleetError with every problem found.
     """
     problems = Problems(label or path)
     scan(text, problems)
@@ -121,8 +128,12 @@ def load(
     fleet = Fleet(path, given.get("environment", ""), place, given["max_removals"])
     managed = _hosts(given["managed"], "managed", select, problems)
     manifests = catalog(place)
+    fleet.reliability = given["reliability"]
+    there = placed or _as_placed(given["agents"], path, planning=planning)
     for name, agent in given["agents"].items():
-        settle_instances(name, agent, problems)
+        auto = agent["count"] == fleet_goals.AUTO
+        settle_instances(name, agent, there.size(name), problems)
+        fleet.goals[name] = {key: agent[key] for key in ("load", "slo") if agent[key] is not None}
         if agent["source"]:
             fleet.sources[name] = os.path.normpath(os.path.join(base, os.path.expanduser(agent["source"])))
         fleet.hosts[name] = _agent_hosts(name, agent, managed, select, problems)
@@ -136,11 +147,13 @@ def load(
         fleet.agents[name] = _declaration(name, agent, manifest)
         if agent["count"] is not None and agent["state"] != "absent" and name not in broken:
             fleet.counted[name] = Counted(
-                agent["count"], fleet.hosts[name], agent["placement"], agent["state_portable"]
+                agent["count"], fleet.hosts[name], agent["placement"], agent["state_portable"], auto
             )
     if fleet.counted and not planning:
         absent = {name for name, agent in given["agents"].items() if agent["state"] == "absent"}
-        fleet.placed = fleet_placement.load(path, fleet.counted, managed, fleet.agents, broken | absent, problems)
+        fleet.placed = fleet_placement.load(
+            path, fleet.counted, managed, fleet.agents, broken | absent, problems, placed
+        )
     for name in fleet.counted:
         fleet.hosts[name] = [host for host in fleet.hosts[name] if fleet.placed.get(name, {}).get(host)]
     _spread(fleet, managed, {name: agent["secrets"] for name, agent in given["agents"].items()})
@@ -148,6 +161,12 @@ def load(
     if problems.lines:
         raise FleetError(problems.lines)
     return fleet
+
+
+def _as_placed(agents: Mapping[str, Any], path: str, *, planning: bool) -> fleet_placement.Source:
+    """The placement as it is, unchecked, for agents whose count it says."""
+    asked = not planning and any(agent["count"] == fleet_goals.AUTO for agent in agents.values())
+    return fleet_placement.Source(fleet_placement.read(fleet_placement.beside(path), "")[0] if asked else {}, "")
 
 
 def _agent_of(line: str, file: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 import yaml
 
 from . import _checks as c
+from . import fleet_goals
 from ._manifest_fields import NAME, VERSION, parse_size
 
 INSTANCE = r"[a-z0-9][a-z0-9-]{0,31}"
@@ -211,6 +212,12 @@ def _spread(value: Any, key: str, problems: c.Problems) -> str | int:
     return str(c.choice(SPREADS)(value, key, problems))
 
 
+def _count(value: Any, key: str, problems: c.Problems) -> str | int:
+    if value == fleet_goals.AUTO:
+        return fleet_goals.AUTO
+    return int(c.number(1, MAX_COUNT, whole=True)(value, key, problems))
+
+
 _PLACEMENT = c.mapping(
     {
         "max_per_host": c.Field(c.optional(c.number(1, MAX_COUNT, whole=True)), None),
@@ -255,25 +262,34 @@ _AGENT = c.mapping(
         "state": c.Field(c.choice(STATES), "started"),
         "rollout": c.Field(_ROLLOUT, DEFAULT_ROLLOUT),
         "source": c.Field(_text(), ""),
-        "count": c.Field(c.number(1, MAX_COUNT, whole=True), None),
+        "count": c.Field(_count, None),
         "placement": c.Field(_PLACEMENT, None),
         "state_portable": c.Field(c.flag, None),
         "token_budget": c.Field(c.optional(c.number(1, 10**15, whole=True)), None),
+        "load": c.Field(fleet_goals.LOAD, None),
+        "slo": c.Field(fleet_goals.SLO, None),
     }
 )
 
 
-def settle_instances(name: str, agent: dict[str, Any], problems: c.Problems) -> None:
-    """Either `instances`, on each host, or `count`, over all of them; then `instances` are the indexes."""
+def settle_instances(name: str, agent: dict[str, Any], placed: int, problems: c.Problems) -> None:
+    """Either `instances`, on each host, or `count`, over all of them; then `instances` are the indexes.
+
+    With `count: auto` there are as many as are `placed`, and the count becomes that.
+    """
     key = f"agents.{name}"
     if agent["count"] is None:
         for only in ("placement", "state_portable"):
             if agent[only] is not None:
                 problems.add(f"{key}.{only}", "is for agents with count, which are placed")
         agent["instances"] = ["0"] if agent["instances"] is None else agent["instances"]
+        fleet_goals.check(name, agent, problems)
         return
     if agent["instances"] is not None:
         problems.add(f"{key}.count", "and instances exclude each other: count is over all hosts, instances is on each")
+    fleet_goals.check(name, agent, problems)
+    if agent["count"] == fleet_goals.AUTO:
+        agent["count"] = placed
     agent["instances"] = [str(index) for index in range(agent["count"])]
     agent["placement"] = agent["placement"] or DEFAULT_PLACEMENT
 
@@ -288,6 +304,7 @@ FLEET = c.mapping(
         "managed": c.Field(_pattern, "all"),
         "artifacts": c.Field(_text()),
         "max_removals": c.Field(c.number(0, 1_000_000, whole=True), 1),
+        "reliability": c.Field(fleet_goals.RELIABILITY, {}),
         "agents": c.Field(c.table(_text(NAME, "must match ^" + NAME + "$"), _AGENT), {}),
     }
 )

@@ -12,7 +12,8 @@ from ansible.inventory.manager import IGNORED, InventoryManager
 from . import fleet as _fleet
 from .fleet_catalog import Catalog
 from .fleet_placement import FILE as PLACEMENT
-from .fleet_placement import PLUGIN
+from .fleet_placement import PLUGIN, Source, beside
+from .fleet_placement import read as read_placement
 
 FILES = ("fleet.yml", "fleet.yaml")
 
@@ -24,7 +25,7 @@ def document(loader: Any, path: str) -> dict[str, Any] | None:
 
 
 def read(
-    loader: Any, path: str, data: dict[str, Any], *, planning: bool = False
+    loader: Any, path: str, data: dict[str, Any], *, planning: bool = False, placed: Source | None = None
 ) -> tuple[_fleet.Fleet, InventoryManager]:
     """The fleet of a document, checked, and the hosts that it is about. Raises FleetError."""
     hosts = _sources(loader, data.get("inventory"), path)
@@ -36,8 +37,24 @@ def read(
         catalog=Catalog,
         label=label(path),
         planning=planning,
+        placed=placed,
     )
     return found, hosts
+
+
+def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> tuple[_fleet.Fleet, InventoryManager]:
+    """The same with the counts and the placement of a plan. FleetError, too, where fleet or artifacts moved since it was made."""
+    from .planning import document
+
+    planned = document.load(plan, label(plan))
+    now, _hosts = read(loader, path, data, planning=True)
+    there, problems = read_placement(beside(path), label(beside(path)))
+    problems += document.moved(planned, document.identity(now, there, document.contents(now)), label(plan))
+    if problems:
+        raise _fleet.FleetError(problems)
+    fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
+    fleet.plan = os.path.abspath(plan)
+    return fleet, hosts
 
 
 def label(path: str) -> str:

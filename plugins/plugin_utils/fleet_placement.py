@@ -12,9 +12,11 @@ agents:
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ..module_utils.files import write_atomic
 from . import _checks as c
 from ._manifest_fields import NAME
 
@@ -27,12 +29,13 @@ Placed = dict[str, dict[str, list[int]]]
 
 @dataclass(frozen=True)
 class Counted:
-    """An agent with `count`: the hosts of its pattern, and its rules (see `fleet_fields`)."""
+    """An agent with `count`: the hosts of its pattern, and its rules (see `fleet_fields`). `auto`: `count` is what is placed."""
 
     count: int
     hosts: list[str]
     rules: Mapping[str, Any]
     state_portable: bool | None
+    auto: bool = False
 
 
 _HEAD = f"""\
@@ -79,9 +82,16 @@ def load(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
+    given: "Source | None" = None,
 ) -> Placed:
-    """The placement beside a fleet.yml, compared with it: all hosts `known` to it, all its `agents`, those not to be looked at."""
+    """The placement beside a fleet.yml, or the one `given`, compared with the fleet: all hosts `known` to it, all its `agents`,
+    those not to be looked at."""
     label, path = os.path.join(os.path.dirname(problems.file), FILE), beside(fleet)
+    if given is not None:
+        found = c.Problems(given.label)
+        _check(given.placed, counted, known, agents, skipped, found, given.waiting)
+        problems.lines += found.lines
+        return given.placed
     if not os.path.exists(path):
         for name in counted:
             problems.add(f"agents.{name}.count", f"there is no {label} that says where: run the plan first")
@@ -94,6 +104,24 @@ def load(
     return placed
 
 
+@dataclass(frozen=True)
+class Source:
+    """A placement that comes from elsewhere than placement.yml, and what that is called in messages. `waiting`: agent -> indexes
+    that have no place yet, and get one by another plan."""
+
+    placed: Placed
+    label: str
+    waiting: Mapping[str, Collection[int]] = field(default_factory=dict)
+
+    def size(self, agent: str) -> int:
+        return size(self.placed, agent) + len(self.waiting.get(agent, ()))
+
+
+def size(placed: Placed, agent: str) -> int:
+    """How many instances of an agent are placed."""
+    return sum(len(indexes) for indexes in placed.get(agent, {}).values())
+
+
 def _check(
     placed: Placed,
     counted: Mapping[str, Counted],
@@ -101,12 +129,13 @@ def _check(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
+    waiting: Mapping[str, Collection[int]] | None = None,
 ) -> None:
     for name, there in placed.items():
         key = f"agents.{name}"
         if name in counted:
             _check_hosts(key, there, known, set(counted[name].hosts), problems)
-            _check_indexes(key, there, counted[name].count, problems)
+            _check_indexes(key, there, counted[name].count, problems, (waiting or {}).get(name, ()))
         elif name not in agents:
             problems.add(key, f"the fleet has no such agent{c.near(name, counted)}; {AGAIN}")
         elif name not in skipped:
@@ -126,7 +155,9 @@ def _check_hosts(
             problems.add(f"{key}.{host}", f"is not in the agent's hosts; {AGAIN}")
 
 
-def _check_indexes(key: str, there: Mapping[str, list[int]], count: int, problems: c.Problems) -> None:
+def _check_indexes(
+    key: str, there: Mapping[str, list[int]], count: int, problems: c.Problems, waiting: Collection[int] = ()
+) -> None:
     first: dict[int, str] = {}
     for host, indexes in there.items():
         for index in indexes:
@@ -135,7 +166,7 @@ def _check_indexes(key: str, there: Mapping[str, list[int]], count: int, problem
             elif index in first:
                 problems.add(f"{key}.{host}", f"index {index} is on {first[index]} already; {AGAIN}")
             first.setdefault(index, host)
-    lacking = [str(index) for index in range(count) if index not in first]
+    lacking = [str(index) for index in range(count) if index not in first and index not in waiting]
     if lacking:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
         problems.add(key, f"{'index' if len(lacking) == 1 else 'indexes'} {shown} of {count} missing; {AGAIN}")
@@ -160,6 +191,15 @@ def render(placement: Mapping[str, Mapping[int, str]], hosts: Sequence[str]) -> 
         lines.append(f"  {name}:" if there else f"  {name}: {{}}")
         lines += [f"    {_quoted(host)}: {indexes}" for host, indexes in by_host.items() if indexes]
     return _HEAD + ("agents:\n" + "\n".join(lines) + "\n" if lines else "agents: {}\n")
+
+
+def settle(path: str, placed: Placed, hosts: Sequence[str]) -> bool:
+    """Make a placement that of the fleet, whole or not at all; whether that changed anything."""
+    file, text = Path(path), render(current(placed, placed), hosts)
+    changed = not file.exists() or file.read_text(encoding="utf-8") != text
+    if changed:
+        write_atomic(file, text.encode(), 0o644)
+    return changed
 
 
 def _quoted(host: str) -> str:

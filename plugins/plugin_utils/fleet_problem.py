@@ -59,12 +59,20 @@ def problem(
     drain: Iterable[str] = (),
     failed: Iterable[str] = (),
     host_loss: bool = False,
+    counts: Mapping[str, int] | None = None,
 ) -> Problem:
     """The question. `hosts` describes all hosts that agents with `count` may run on; what else the fleet declares on a host is taken
-    from its room. `current`: agent -> index -> host. Raises PlacementError with everything that is wrong."""
+    from its room. `current`: agent -> index -> host. `counts`: how many of those with `count: auto`. Raises PlacementError with
+    everything that is wrong."""
+    counts = counts or {}
     names = [host for host in fleet.declared if any(host in counted.hosts for counted in fleet.counted.values())]
     states: dict[str, Literal["active", "drained", "failed"]] = dict.fromkeys(names, "active")
     problems = [f"{host}: no capacity is given" for host in names if host not in hosts]
+    problems += [
+        f"agents.{name}.count: auto: a plan says how many, and this is none"
+        for name, counted in fleet.counted.items()
+        if counted.auto and name not in counts
+    ]
     for key, chosen, state in (("drain", drain, "drained"), ("failed", failed, "failed")):
         for host in chosen:
             if host not in states:
@@ -74,10 +82,26 @@ def problem(
         raise PlacementError(problems)
     return Problem(
         tuple(_host(fleet, host, hosts[host], states[host]) for host in names),
-        tuple(_agent(name, counted, fleet.agents[name]) for name, counted in fleet.counted.items()),
+        tuple(
+            _agent(name, counted, fleet.agents[name], counts.get(name, counted.count))
+            for name, counted in fleet.counted.items()
+        ),
         current,
         host_loss,
     )
+
+
+def described(fleet: Fleet, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Given]:
+    """The fleet's hosts, as far as their variables say what they have."""
+    found = {}
+    for host in fleet.declared:
+        variables = hostvars.get(host) or {}
+        if "agentfactory_capacity" in variables:
+            reserved = variables.get("agentfactory_reserved", {})
+            found[host] = Given(
+                variables["agentfactory_capacity"], reserved, str(variables.get("agentfactory_zone", ""))
+            )
+    return found
 
 
 def _host(fleet: Fleet, name: str, given: Given, state: Literal["active", "drained", "failed"]) -> Host:
@@ -99,11 +123,11 @@ def _needs(declared: Declaration) -> dict[str, int]:
     return found
 
 
-def _agent(name: str, counted: Counted, declared: Declaration) -> Agent:
+def _agent(name: str, counted: Counted, declared: Declaration, count: int) -> Agent:
     rules = counted.rules
     return Agent(
         name=name,
-        count=counted.count,
+        count=count,
         needs=_needs(declared) | rules["resources"],
         hosts=tuple(counted.hosts),
         max_per_host=rules["max_per_host"],

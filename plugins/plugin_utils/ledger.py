@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NotRequired, TypedDict
 
-from . import rollout, run
+from . import moves, rollout, run
 
 
 class LedgerError(RuntimeError):
@@ -27,6 +27,8 @@ class Begin(TypedDict):
     """those that are to be staged, in inventory order"""
     check: bool
     confirm_removals: int | None
+    planned: NotRequired[dict[str, dict[str, moves.Leaving]]]
+    """host -> agent id that a plan takes from it -> how"""
 
 
 class Stage(TypedDict):
@@ -68,6 +70,16 @@ class Undo(TypedDict):
     messages: NotRequired[list[str]]
 
 
+class Retire(TypedDict):
+    """How removing what moved away from a host ended."""
+
+    phase: str
+    host: str
+    status: str
+    """ok | failed | unreachable"""
+    messages: NotRequired[list[str]]
+
+
 class Silence(TypedDict):
     """The silence that Alertmanager keeps while the rollout runs."""
 
@@ -76,7 +88,7 @@ class Silence(TypedDict):
     silence: str
 
 
-Record = Begin | Stage | Activate | Undo | Silence | rollout.Plan
+Record = Begin | Stage | Activate | Undo | Retire | Silence | rollout.Plan
 
 
 class Ledger:

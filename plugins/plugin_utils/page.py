@@ -102,23 +102,28 @@ def _agent(name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @cache
-def _template() -> tuple[Any, dict[str, str]]:
-    """The template, and what it holds of our own: style, script, and the policy that lets only these two be used."""
+def template(name: str, *, script: bool = True) -> tuple[Any, dict[str, str]]:
+    """A page's template, and what it holds of our own: style, script, and the policy that lets only these two be used."""
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         loader=jinja2.FileSystemLoader(TEMPLATES),
     )  # fmt: skip
-    style, script = ((TEMPLATES / f"status.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
-    return environment.get_template("status.html.j2"), {"style": style, "script": script, "policy": policy}
+    own = {"style": (TEMPLATES / "status.css").read_text(encoding="utf-8")}
+    if (TEMPLATES / f"{name}.css").exists() and name != "status":
+        own["style"] += (TEMPLATES / f"{name}.css").read_text(encoding="utf-8")
+    policy = f"default-src 'none'; style-src {_digest(own['style'])}; base-uri 'none'; form-action 'none'"
+    if script:
+        own["script"] = (TEMPLATES / f"{name}.js").read_text(encoding="utf-8")
+        policy += f"; script-src {_digest(own['script'])}"
+    return environment.get_template(f"{name}.html.j2"), own | {"policy": policy}
 
 
 def render(shown: Mapping[str, Any]) -> str:
     """The page."""
-    template, own = _template()
-    return str(template.render(shown, **own))
+    found, own = template("status")
+    return str(found.render(shown, **own))
 
 
 def write(path: Path, text: str) -> None:

@@ -105,7 +105,13 @@ def plan(begin: Mapping[str, Any], staged: Records) -> Plan:
 
 
 def _too_many_removals(begin: Mapping[str, Any], staged: Records) -> str | None:
-    count = sum(len(record.get("removals", [])) for record in staged.values())
+    """What a plan moves or removes was reviewed with it, and does not count."""
+    planned = begin.get("planned", {})
+    count = sum(
+        agent_id not in planned.get(host, {})
+        for host, record in staged.items()
+        for agent_id in record.get("removals", [])
+    )
     allowed = begin.get("max_removals", 1)
     confirmed = begin.get("confirm_removals")
     if count <= max(allowed, confirmed or 0):

@@ -296,8 +296,10 @@ class Fleet:
         self.file.write_text(yaml.safe_dump(document, sort_keys=False))
         return self
 
-    def start(self, verb: str, *arguments: str, env: Mapping[str, str] | None = None) -> "Run":
-        """Begin a run of the playbook agentfactory.core.<verb>; for what must happen in its midst."""
+    def start(
+        self, verb: str, *arguments: str, env: Mapping[str, str] | None = None, inventory: Path | None = None
+    ) -> "Run":
+        """Begin a run of the playbook agentfactory.core.<verb>; for what must happen in its midst. `inventory`: other than the fleet."""
         record = self.folder / f"results-{time.monotonic_ns()}.jsonl"
         record.touch()
         environment = {
@@ -306,7 +308,13 @@ class Fleet:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.lab.folder / "cp"), "ANSIBLE_LOG_PATH": str(self.folder / "ansible.log"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {}),
         }  # fmt: skip
-        command = [program("ansible-playbook"), f"agentfactory.core.{verb}", "-i", str(self.file), *arguments]
+        command = [
+            program("ansible-playbook"),
+            f"agentfactory.core.{verb}",
+            "-i",
+            str(inventory or self.file),
+            *arguments,
+        ]
         output = open(record.with_suffix(".txt"), "wb")  # noqa: SIM115
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -314,9 +322,9 @@ class Fleet:
         output.close()
         return Run(process, record, time.monotonic())
 
-    def run(self, verb: str, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
+    def run(self, verb: str, *arguments: str, **more: Any) -> Result:
         """Run a playbook to its end."""
-        return self.start(verb, *arguments, env=env).end()
+        return self.start(verb, *arguments, **more).end()
 
     def deploy(self, *arguments: str, **more: Any) -> Result:
         return self.run("deploy", *arguments, **more)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 LAWS = ("auto", "deterministic", "exponential", "gamma", "hyperexponential", "lognormal", "pareto")
 MEASURES = ("mean", "p50", "p95", "p99")
+FULL = 1 - 1e-12  # of the servers: what is nearer to them has no drain that a number could hold
 
 
 class CapacityError(Exception):
@@ -64,7 +65,7 @@ class Queue:
 
     @property
     def stable(self) -> bool:
-        return self.room is not None or self.offered < self.servers
+        return self.room is not None or self.offered < self.servers * FULL
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Workload:
     def smallest_stable(self) -> int:
         """The fewest instances that can keep up, whatever the waits."""
         fewest = max(1, math.floor(self.rate * self.service / self.concurrency))
-        while self.rate * self.service >= fewest * self.concurrency:
+        while self.rate * self.service >= fewest * self.concurrency * FULL:
             fewest += 1
         return fewest
 

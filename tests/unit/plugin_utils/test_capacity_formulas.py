@@ -330,6 +330,14 @@ def test_own_queues_wait_longer_than_a_shared_one() -> None:
     assert own.wait.mean == pytest.approx(queues.mmc(Queue(7.5, 0.1)).wait.mean)
 
 
+def test_a_load_that_fills_the_servers_to_the_last_digit_is_not_stable() -> None:
+    """4 / 0.0599... times 0.0599... is a little less than 4, and yet leaves no drain."""
+    service = 0.0599536513742406
+    full = Workload(4 / service, service, 4)
+    assert (full.queue().stable, full.smallest_stable) == (False, 5)
+    assert 0 < answers.largest_rate(replace(full, rate=40.0), Slo(0.2)) < full.rate
+
+
 def test_largest_rate_is_where_the_slo_breaks() -> None:
     workload, slo = Workload(20.0, 0.1, 4), Slo(0.4)
     largest = answers.largest_rate(workload, slo)

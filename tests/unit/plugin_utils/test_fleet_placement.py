@@ -189,3 +189,11 @@ class TestQuestion:
     )
     def test_amounts(self, given_: dict[str, Any], expected: dict[str, int]) -> None:
         assert fleet_problem.amounts(given_, "key") == expected
+
+
+def test_a_placement_is_settled_once(tmp_path: Path) -> None:
+    path = tmp_path / "placement.yml"
+    placed = {"gateway": {"h1": [2, 0], "h3": [1]}}
+    assert fleet_placement.settle(str(path), placed, HOSTS)
+    assert not fleet_placement.settle(str(path), placed, HOSTS)
+    assert fleet_placement.read(str(path), "placement.yml") == ({"gateway": {"h1": [0, 2], "h3": [1]}}, [])

@@ -1,0 +1,131 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""agent_plan: the work is in plugin_utils/planning; no host is involved."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
+from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, fleet_problem
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PLAN
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
+from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import PlacementError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+
+FLEET, URL = "agentfactory_fleet", "agentfactory_prometheus_url"
+
+
+class ActionModule(ActionBase):
+    """Plan a fleet on the controller, and write the plan."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import CapacityError
+        from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import PrometheusError
+        from ansible_collections.agentfactory.core.plugins.plugin_utils.reliability.answer import ReliabilityError
+
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        self.variables = task_vars or {}
+        _spec, self.options = self.validate_argument_spec(argument_spec=dict(AGENT_PLAN))
+        result["changed"] = False
+        try:
+            return result | self._plan()
+        except (FleetError, PlacementError, CapacityError, PrometheusError, ReliabilityError) as error:
+            return result | {"failed": True, "msg": str(error)}
+        except OSError as error:
+            return result | {"failed": True, "msg": f"{error.filename}: {error.strerror}"}
+
+    def _plan(self) -> dict[str, Any]:
+        from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import decide
+
+        fleet = self._fleet()
+        path = fleet_placement.beside(fleet.file)
+        placed, problems = fleet_placement.read(path, fleet_inventory.label(path))
+        if problems:
+            raise FleetError(problems)
+        hostvars = self.variables.get("hostvars", {})
+        catalog = Catalog(fleet.artifacts)
+
+        def health(name: str) -> Mapping[str, Any]:
+            manifest = catalog.find(name, fleet.agents[name]["version"], fleet.sources.get(name))
+            return dict(manifest["health"])
+
+        inputs = decide.Inputs(
+            fleet, fleet_problem.described(fleet, hostvars),
+            {host: str((hostvars.get(host) or {}).get("agentfactory_zone", "")) for host in fleet.declared},
+            {name: there for name, there in placed.items() if name in fleet.counted}, health, self._ask(fleet),
+        )  # fmt: skip
+        asked = decide.Asked(
+            self.options["load_factor"], tuple(_names(self.options["drain"])), self.options["lose_zone"] or "",
+            self.options["window"], self.options["proof"],
+        )  # fmt: skip
+        plan = decide.decide(inputs, asked)
+        contents = document.contents(fleet)
+        plan["identity"] = document.identity(fleet, placed, contents)
+        plan["warnings"] += [
+            f"{name}: is not packaged yet: what its source then holds is deployed" for name, found in contents.items() if found is None
+        ]  # fmt: skip
+        return self._told(plan, fleet)
+
+    def _fleet(self) -> Fleet:
+        path = self.options["fleet"] or self._templar.template(self.variables.get(FLEET, ""))
+        if not path:
+            raise FleetError([f"fleet: give it, or define the variable {FLEET}"])
+        path = os.path.abspath(path)
+        data = fleet_inventory.document(self._loader, path)
+        if data is None:
+            raise FleetError([f"{fleet_inventory.label(path)} is not a file of {fleet_placement.PLUGIN}"])
+        fleet, _hosts = fleet_inventory.read(self._loader, path, data, planning=True)
+        return fleet
+
+    def _ask(self, fleet: Fleet) -> Any:
+        """Who is asked for metrics; None where none are."""
+        from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
+
+        if not any((goal.get("load") or {}).get("metrics") for goal in fleet.goals.values()):
+            return None
+        usual = {name: one.get("default") for name, one in AGENT_PLAN["prometheus"]["options"].items()}
+        given = usual | (self.options["prometheus"] or {})
+        given["url"] = given.get("url") or self._templar.template(self.variables.get(URL, ""))
+        if not given["url"]:
+            return None
+        client = prometheus.Client(prometheus.Connection.of(given, self._loader.path_dwim))
+        return lambda query: client.ask(prometheus.Question(query=query, time=None))
+
+    def _told(self, plan: dict[str, Any], fleet: Fleet) -> dict[str, Any]:
+        as_json = self.options["format"] == "json"
+        self._display.display(json.dumps(plan, indent=2) if as_json else text.report(plan))
+        path = self.options["output"]
+        path = os.path.abspath(path) if path else os.path.join(os.path.dirname(fleet.file), document.FILE)
+        result: dict[str, Any] = {"plan": plan, "path": path}
+        if plan["problems"]:
+            return result | {"failed": True, "msg": "; ".join(plan["problems"]) + ". Nothing was written"}
+        result["changed"] = self._write(Path(path), document.render(plan))
+        if self.options["format"] == "html":
+            from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import page
+
+            result["page"] = str(Path(path).with_suffix(".html"))
+            result["changed"] |= self._write(Path(result["page"]), page.render(plan))
+        return result
+
+    def _write(self, path: Path, after: str) -> bool:
+        """Whether the file was other than this."""
+        changed = not path.exists() or path.read_text(encoding="utf-8") != after
+        if changed and not self._task.check_mode:
+            write_atomic(path, after.encode(), 0o644)
+        word = "is as it was" if not changed else "would be written" if self._task.check_mode else "is written"
+        self._display.display(f"{fleet_inventory.label(str(path))} {word}")
+        return changed
+
+
+def _names(given: list[str] | None) -> list[str]:
+    return [name.strip() for item in given or [] for name in str(item).split(",") if name.strip()]

@@ -1,0 +1,253 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan: counts by promise and availability, a placement for them, the moves of one deploy, and what is then to be expected."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import placement
+from ..capacity.study import Ask
+from ..fleet import Fleet
+from ..fleet_placement import Placed, current
+from ..fleet_problem import Given, problem
+from ..placement import Answer, PlacementError
+from ..placement import text as placement_text
+from .demand import Demand, demands
+from .domains import Domains, Where
+from .expect import agent_row, host_rows, rollout
+from .onepass import Pass, one_pass
+
+MOST_MORE = 50  # instances beyond what the load needs, for a target of availability
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is planned for. `drain`: hosts to be emptied. `lose_zone`: a zone that is taken as lost, which is a mere what-if."""
+
+    load_factor: float = 1.0
+    drain: tuple[str, ...] = ()
+    lose_zone: str = ""
+    window: str = "7d"
+    proof: bool | None = None
+
+    @property
+    def what_if(self) -> list[str]:
+        return [f"lose_zone={self.lose_zone}"] if self.lose_zone else []
+
+
+@dataclass
+class Inputs:
+    """The fleet read for planning, its hosts (`given` those with a capacity, `zones` of all), where instances are now, the health
+    that an agent's manifest asks for, and who is asked for metrics."""
+
+    fleet: Fleet
+    given: Mapping[str, Given]
+    zones: Mapping[str, str]
+    placed: Placed
+    health: Callable[[str], Mapping[str, Any]]
+    ask: Ask | None = None
+
+
+@dataclass
+class _Deciding:
+    """What is known on the way."""
+
+    inputs: Inputs
+    asked: Asked
+    demands: dict[str, Demand]
+    domains: Domains
+    failed: list[str]
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def solve(self, counts: Mapping[str, int]) -> Answer:
+        fleet = self.inputs.fleet
+        question = problem(
+            fleet, self.inputs.given, current(self.inputs.placed, fleet.counted), drain=self.asked.drain,
+            failed=self.failed, counts=counts,
+        )  # fmt: skip
+        return placement.solve(question, proof=self.asked.proof)
+
+    def places(self, answer: Answer | None) -> dict[str, dict[str, int]]:
+        """agent -> host -> how many, of all agents, with those that are not counted."""
+        fleet, found = self.inputs.fleet, {}
+        for name, declared in fleet.agents.items():
+            if name not in fleet.counted:
+                found[name] = {
+                    host: len(declared["instances"]) for host in fleet.hosts[name] if host not in self.failed
+                }
+        for name, there in (answer.placement if answer else {}).items():
+            found[name] = in_numbers(there)
+        return found
+
+
+def in_numbers(there: Mapping[int, str]) -> dict[str, int]:
+    """index -> host, as host -> how many."""
+    found: dict[str, int] = {}
+    for host in there.values():
+        found[host] = found.get(host, 0) + 1
+    return found
+
+
+def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
+    """The plan without its `identity`. PlacementError, CapacityError or ReliabilityError where the question makes no sense."""
+    fleet = inputs.fleet
+    running = {name: sum(map(len, inputs.placed.get(name, {}).values())) for name in fleet.counted}
+    running |= {
+        name: len(a["instances"]) * len(fleet.hosts[name]) for name, a in fleet.agents.items() if name not in running
+    }
+    goals = {name: goal for name, goal in fleet.goals.items() if goal and fleet.agents[name]["state"] != "absent"}
+    wanted = demands(goals, running, load_factor=asked.load_factor, window=asked.window, ask=inputs.ask)
+    deciding = _Deciding(inputs, asked, wanted, Domains(inputs.zones, fleet.reliability), _failed(inputs, asked))
+    deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
+    deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
+    answer = _settle(deciding, running) if fleet.counted else None
+    made = one_pass(answer.problem, answer.order.steps) if answer else Pass()
+    return _told(deciding, answer, made)
+
+
+def _failed(inputs: Inputs, asked: Asked) -> list[str]:
+    found = [host for host, zone in inputs.zones.items() if asked.lose_zone and zone == asked.lose_zone]
+    if asked.lose_zone and not found:
+        known = ", ".join(sorted(set(filter(None, inputs.zones.values())))) or "none"
+        raise PlacementError([f"lose_zone: no host is in zone {asked.lose_zone}; zones are {known}"])
+    return found
+
+
+def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
+    """Counts of agents with `count: auto`: what the load needs, and then what availability needs on the hosts and zones there are."""
+    auto = []
+    for name, counted in deciding.inputs.fleet.counted.items():
+        demand = deciding.demands.get(name)
+        deciding.counts[name] = counted.count
+        if counted.auto and demand:
+            if demand.refused and not running[name]:
+                raise PlacementError([f"agents.{name}.count: auto: {demand.refused}"])
+            deciding.counts[name] = running[name] if demand.refused else demand.needed
+            auto += [] if demand.refused or demand.budget is None or not deciding.domains.known else [name]
+    answer = deciding.solve(deciding.counts)
+    return answer if answer.without or not auto else _available(deciding, auto, answer)
+
+
+def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
+    """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
+    misses the target then gets the fewest that are as good."""
+    best: dict[str, tuple[float, int]] = {}
+    missed: list[str] = []
+    for _more in range(MOST_MORE):
+        missed = []
+        for name in auto:
+            down, count = _unavailability(deciding, answer, name), deciding.counts[name]
+            if name not in best or down < 0.99 * best[name][0]:
+                best[name] = (down, count)
+            missed += [name] if down > (deciding.demands[name].budget or 0) else []
+        short = [n for n in missed if deciding.counts[n] - best[n][1] < deciding.demands[n].needed]
+        if not short:
+            break
+        counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
+        found = deciding.solve(counts)
+        if found.without:
+            deciding.warnings.append(
+                f"{', '.join(short)}: there is no room for one more, which the availability asks for"
+            )
+            break
+        answer, deciding.counts = found, counts
+    back = {name: best[name][1] for name in missed if best[name][1] < deciding.counts[name]}
+    if back:
+        deciding.counts |= back
+        answer = deciding.solve(deciding.counts)
+    return answer
+
+
+def _unavailability(deciding: _Deciding, answer: Answer, name: str) -> float:
+    where = in_numbers(answer.placement[name])
+    return deciding.domains.available(where, deciding.demands[name].needed, None).unavailability
+
+
+def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
+    """The plan as plain data."""
+    inputs, asked, places = deciding.inputs, deciding.asked, deciding.places(answer)
+    stuck = list(answer.stuck) if answer else []
+    steps = [_step(step) for step in made.steps]
+    hosts = [host for host in inputs.fleet.declared if host not in {*deciding.failed, *asked.drain}]
+    return {
+        "format": 1,
+        "environment": inputs.fleet.environment,
+        "what_if": asked.what_if,
+        "asked": {"load_factor": asked.load_factor, "drain": list(asked.drain), "lose_zone": asked.lose_zone},
+        "counts": dict(deciding.counts),
+        "placement": {name: _by_host(there) for name, there in made.placement.items()},
+        "portable": [name for name, counted in inputs.fleet.counted.items() if counted.state_portable],
+        "host_order": list(inputs.fleet.declared),
+        "steps": steps,
+        "waiting": [_step(step) for step in made.left],
+        "fixed": stuck,
+        "problems": [line for line in placement_text.problems(answer) if not line.startswith("stuck:")] if answer else [],
+        "agents": [_agent(deciding, name, places.get(name, {}), hosts) for name in inputs.fleet.agents],
+        "hosts": host_rows(answer, made) if answer else [],
+        "losses": deciding.domains.losses(places, deciding.demands),
+        "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
+        "rollout": rollout(inputs.fleet, steps, inputs.health),
+        "warnings": [*deciding.warnings, *_staying(deciding), *_short(deciding, places, answer)],
+        "assumptions": _assumptions(deciding, answer),
+    }  # fmt: skip
+
+
+def _step(step: placement.Step) -> dict[str, Any]:
+    return {
+        "kind": step.kind, "agent": step.agent, "index": step.index, "from": step.source, "to": step.target,
+        "text": placement_text.step(step),
+    }  # fmt: skip
+
+
+def _by_host(there: Mapping[int, str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, host in sorted(there.items()):
+        found.setdefault(host, []).append(index)
+    return found
+
+
+def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
+    counted = deciding.inputs.fleet.counted.get(name)
+    allowed = [host for host in (counted.hosts if counted else where) if host in hosts]
+    return agent_row(
+        name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
+    )
+
+
+def _staying(deciding: _Deciding) -> Iterable[str]:
+    """What a drain does not reach: agents with `instances` are on all hosts of their pattern."""
+    fleet = deciding.inputs.fleet
+    for host in deciding.asked.drain:
+        for declared in fleet.declared[host]:
+            if declared["name"] not in fleet.counted and declared["instances"]:
+                yield f"{host}: {declared['name']} stays, for it is declared for each of its hosts and not counted"
+
+
+def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | None) -> Iterable[str]:
+    """Promises that the plan does not keep."""
+    for name, demand in deciding.demands.items():
+        count = sum(places.get(name, {}).values())
+        if not demand.refused and not (answer and answer.without) and (why := demand.why_not(count)):
+            yield f"{name}: {why}: {demand.needed} are needed"
+        if demand.budget is not None and not deciding.domains.known:
+            yield f"{name}: slo.availability needs the fleet's key reliability"
+        elif demand.budget is not None and count and not demand.refused:
+            found = deciding.domains.available(places[name], demand.needed, demand.budget)
+            if found.unavailability > demand.budget:
+                yield f"{name}: {found.budget_share:.3g} times the unavailability that is allowed, with {count}"
+
+
+def _assumptions(deciding: _Deciding, answer: Answer | None) -> list[str]:
+    found = [f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis]
+    found += answer.assumptions if answer else []
+    if deciding.domains.known:
+        found.append(
+            "a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days"
+        )
+    found.append(
+        "a rollout takes its agents' bake time at best, and their start_timeout with it at worst; staging comes on top"
+    )
+    return found

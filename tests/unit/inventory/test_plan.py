@@ -1,0 +1,147 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbook plan in real runs, and the fleet that is read with a plan or refused with it; no host is contacted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .. import prometheus_server
+
+ROOT = Path(__file__).resolve().parents[3]
+COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
+BIN = Path(sys.executable).parent
+MANIFEST = """
+name: gateway
+version: "1.0"
+command: [gateway]
+ports: {http: 8080}
+health: {http: {port: http}, start_timeout: 20, bake: 3}
+resources: {cpu: 0.5, memory: 128M}
+"""
+HOSTS = """
+all:
+  vars: {agentfactory_capacity: {cpu: "{{ cores }}", memory: 1G}, cores: 2}
+  hosts: {h1: {agentfactory_zone: a}, h2: {agentfactory_zone: b}, h3: {agentfactory_zone: c}}
+"""
+FLEET = """
+plugin: agentfactory.core.fleet
+inventory: hosts.yml
+environment: lab
+artifacts: ../dist
+agents:
+  gateway:
+    version: "1.0"
+    source: ../gateway
+    hosts: all
+    count: auto
+    config: {}
+    load: {rate: 40, service_time: 0.06}
+    slo: {below: 0.2}
+"""
+
+
+class Project:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("inv", "gateway"):
+            (root / name).mkdir()
+        (root / "gateway/agent.yml").write_text(MANIFEST)
+        (root / "inv/hosts.yml").write_text(HOSTS)
+        self.fleet = root / "inv/fleet.yml"
+        self.fleet.write_text(FLEET)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(self.root), "LC_ALL": "C.UTF-8", "TMPDIR": str(self.root),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0",
+        }  # fmt: skip
+        return subprocess.run(
+            [str(BIN / command[0]), *command[1:]],
+            check=False, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def plan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ("ansible-playbook", "agentfactory.core.plan", "-i", "inv/hosts.yml", "-e", "fleet=inv/fleet.yml")
+        return self.run(*command, *arguments)
+
+    def inventory(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run("ansible-inventory", "-i", "inv/fleet.yml", "--list", *arguments)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("plan"))
+
+
+def test_a_plan_is_written_once_and_read_by_the_fleet(project: Project) -> None:
+    file, page = project.root / "inv/plan.json", project.root / "inv/plan.html"
+    dry = project.plan("--check")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "inv/plan.json would be written" in dry.stdout
+    assert not file.exists()
+    made = project.plan("-e", "format=html")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "gateway  5 (auto)  5" in made.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    again = project.plan("-e", "format=html")
+    assert "inv/plan.json is as it was" in again.stdout
+    assert "changed=0" in again.stdout
+    assert not (project.root / "inv/placement.yml").exists(), "a plan moves nothing"
+
+    without = project.inventory()
+    assert without.returncode == 4
+    assert "run the plan first" in without.stderr
+    hostvars = json.loads(project.inventory("-e", "plan=inv/plan.json").stdout)["_meta"]["hostvars"]
+    runs = {
+        name: [int(i["__ansible_unsafe"]) for i in v["agentfactory_agents"][0]["instances"]]
+        for name, v in hostvars.items()
+    }
+    assert runs == json.loads(file.read_text())["placement"]["gateway"]
+
+
+def test_a_fleet_that_moved_is_refused_before_anything_is_done(project: Project) -> None:
+    if not (project.root / "inv/plan.json").exists():
+        assert project.plan().returncode == 0
+    project.fleet.write_text(FLEET.replace("config: {}", "config: {x: 1}").replace("rate: 40", "rate: 50"))
+    refused = project.run(
+        "ansible-playbook", "agentfactory.core.deploy", "-i", "inv/fleet.yml", "-e", "plan=inv/plan.json"
+    )
+    project.fleet.write_text(FLEET)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "nothing was touched (2 problems)" in refused.stderr
+    for key in ("config", "load"):
+        assert f"inv/plan.json: agents.gateway.{key}: has changed since the plan was made; plan again" in refused.stderr
+
+
+def test_questions_that_cannot_be_answered(project: Project) -> None:
+    for arguments, reason in (
+        (("-e", "drain=h9"), "drain: h9 is no host of an agent with count"),
+        (("-e", "lose_zone=z"), "lose_zone: no host is in zone z; zones are a, b, c"),
+        (("-e", "cores=0.5"), "no place for 2 of gateway"),
+    ):
+        failed = project.plan("-e", f"output={project.root}/none.json", *arguments)
+        assert failed.returncode == 2, failed.stdout
+        assert reason in failed.stdout + failed.stderr
+        assert not (project.root / "none.json").exists()
+
+
+def test_from_a_prometheus_without_data_nothing_is_recommended(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text("global: {}\n")
+    measured = "load: {metrics: {requests: http_requests_total, busy: http_requests_in_progress}}"
+    project.fleet.write_text(FLEET.replace("load: {rate: 40, service_time: 0.06}", measured))
+    with prometheus_server.running(tmp_path) as address:
+        refused = project.plan("-e", f"agentfactory_prometheus_url=http://{address}")
+    nobody = project.plan()
+    project.fleet.write_text(FLEET)
+    for answer, reason in (
+        (refused, "count: auto: requests: no data"),
+        (nobody, "there is no Prometheus to ask: give url"),
+    ):
+        assert answer.returncode == 2, answer.stdout
+        assert reason in answer.stdout + answer.stderr

@@ -1,0 +1,336 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is planned, and that it follows from the models; what makes a plan outdated; the moves of one deploy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, moves, placement
+from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.onepass import one_pass
+
+from .conftest import GATEWAY, Plan, Read
+
+SPREAD = {"gateway": {"h1": [0, 3], "h2": [1, 4], "h3": [2]}}
+
+
+def gateway(**changes: Any) -> dict[str, Any]:
+    return {"gateway": {**GATEWAY, **changes}}
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "count", "needed"),
+    [
+        ({}, {}, 5, 5),  # docs/capacity.md has the same numbers: 5 at 40/s, 6 at 60/s
+        ({}, {"load_factor": 1.5}, 6, 6),
+        ({"slo": {"below": 0.2, "needed": 7}}, {}, 7, 7),
+        ({"load": None, "slo": {"needed": 2}}, {}, 2, 2),
+        ({"count": 3}, {}, 3, 5),
+        ({"slo": {"below": 0.2, "availability": 0.999}}, {}, 8, 5),
+    ],
+)
+def test_how_many(plan: Plan, changes: dict[str, Any], asked: dict[str, Any], count: int, needed: int) -> None:
+    agents = gateway(**changes)
+    agents["gateway"] = {key: value for key, value in agents["gateway"].items() if value is not None}
+    made = plan(agents, **asked)
+    row = made["agents"][0]
+    assert (made["counts"]["gateway"], row["count"], row["needed"]) == (count, count, needed)
+    short = [line for line in made["warnings"] if "are needed" in line]
+    assert bool(short) == (count < needed)
+
+
+def test_availability_is_of_hosts_and_zones_and_not_of_instances_alone(plan: Plan) -> None:
+    few, many = (plan(gateway(slo={"below": 0.2, **more}))["agents"][0] for more in ({}, {"availability": 0.999}))
+    assert few["availability"]["unavailability"] > 1e-3 > many["availability"]["unavailability"]
+    assert many["availability"]["budget_share"] < 1
+    assert {point["instances"] for point in many["curve"]} >= {5, 8}
+
+
+def test_no_room_for_what_availability_asks_is_said(plan: Plan) -> None:
+    made = plan(gateway(slo={"below": 0.2, "availability": 0.999999999}), cpu=1)
+    assert made["counts"] == {"gateway": 6}
+    assert any("no room for one more" in line for line in made["warnings"])
+
+
+def test_no_room_at_all_is_a_problem(plan: Plan) -> None:
+    made = plan(cpu=0.5)
+    assert made["problems"]
+    assert "no place for 2 of gateway" in made["problems"][0]
+
+
+# -- moves ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_was_carried_out_leaves_nothing_to_do(plan: Plan) -> None:
+    first = plan()
+    assert [step["kind"] for step in first["steps"]] == ["new"] * 5
+    again = plan(None, first["placement"])
+    assert again["steps"] == []
+    assert again["placement"] == first["placement"]
+    assert text.summary(again).startswith("Nothing to do")
+
+
+def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
+    made = plan(None, SPREAD, drain=("h1",))
+    assert {(step["kind"], step["from"]) for step in made["steps"]} == {("move", "h1")}
+    assert "h1" not in made["placement"]["gateway"]
+    assert made["rollout"]["hosts"] == ["h1", "h2", "h3"]
+    assert 0 < made["rollout"]["seconds"]["least"] < made["rollout"]["seconds"]["most"]
+
+
+def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> None:
+    agents = {**gateway(), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
+    made = plan(agents, SPREAD, drain=("h1",))
+    assert made["warnings"] == ["h1: watch stays, for it is declared for each of its hosts and not counted"]
+    assert next(row for row in made["agents"] if row["name"] == "watch")["count"] == 3
+
+
+def test_what_cannot_move_is_named_and_stays(plan: Plan) -> None:
+    made = plan(gateway(count=5, state_portable=False), SPREAD, drain=("h1",))
+    assert made["fixed"] == ["gateway@0", "gateway@3"]
+    assert made["problems"] == []
+    assert made["placement"] == SPREAD
+
+
+def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
+    made = plan(None, SPREAD, lose_zone="a")
+    assert made["what_if"] == ["lose_zone=a"]
+    assert {step["kind"] for step in made["steps"]} == {"restart"}
+    file = tmp_path / "plan.json"
+    file.write_text(document.render({**made, "identity": {}}))
+    with pytest.raises(fleet.FleetError, match="is not to be carried out"):
+        document.load(str(file), "plan.json")
+    with pytest.raises(placement.PlacementError, match="zones are a, b, c"):
+        plan(lose_zone="z")
+
+
+def test_which_single_loss_breaks_the_promise(plan: Plan) -> None:
+    losses = {(one["kind"], one["name"]): one["breaks"][0] for one in plan(None, SPREAD)["losses"]}
+    assert set(losses) == {
+        (kind, name) for kind, names in (("zone", "abc"), ("host", ("h1", "h2", "h3"))) for name in names
+    }
+    assert losses["host", "h3"]["why"] == "response.p95 is 0.201 s with 4, more than 0.2 s"
+    assert losses["zone", "a"]["left"] == 3
+    roomy = gateway(count=9)
+    assert plan(roomy)["losses"] == []
+
+
+# -- one deploy's moves ----------------------------------------------------------------------------------------------
+
+
+def test_moves_that_wait_for_each_others_room_take_two_plans() -> None:
+    hosts = (Host("h1", {"cpu": 2}), Host("h2", {"cpu": 2}))
+    problem = Problem(hosts, (Agent("a", 1, {"cpu": 1}), Agent("b", 1, {"cpu": 2})), {"a": {0: "h1"}, "b": {0: "h2"}})
+    steps = [Step("move", "a", 0, "h1", "h2"), Step("move", "b", 0, "h2", "h1")]
+    found = one_pass(Problem(hosts, problem.agents, {"a": {0: "h1"}}), steps[:1])
+    assert (found.steps, found.left, found.peak) == (steps[:1], [], {"h1": {"cpu": 1}, "h2": {"cpu": 1}})
+    found = one_pass(problem, steps)
+    assert (found.steps, found.left) == ([], steps)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(0, 3), st.integers(2, 4))
+def test_plan_after_plan_empties_a_host_and_overfills_none(homes: list[int], drained: int, room: int) -> None:
+    names = [f"h{number}" for number in range(4)]
+    hosts = tuple(
+        Host(name, {"cpu": max(room, homes.count(at))}, state="drained" if at == drained else "active")
+        for at, name in enumerate(names)
+    )
+    current = {"a": {index: names[at] for index, at in enumerate(homes)}}
+    for _plan in homes:
+        problem = Problem(hosts, (Agent("a", len(homes), {"cpu": 1}),), current)
+        answer = placement.solve(problem, proof=False)
+        if not answer.possible or not answer.order.steps:
+            break
+        made = one_pass(problem, answer.order.steps)
+        assert made.steps, "the first step of an order always fits"
+        assert all(made.peak[host.name].get("cpu", 0) <= host.room("cpu") for host in hosts)
+        current = made.placement
+    final = placement.solve(Problem(hosts, (Agent("a", len(homes), {"cpu": 1}),), current), proof=False)
+    assert not final.possible or not final.order.steps
+
+
+STEPS = [
+    {"kind": "move", "agent": "a", "index": 0, "from": "h1", "to": "h2"},
+    {"kind": "move", "agent": "kept", "index": 1, "from": "h1", "to": "h3"},
+    {"kind": "remove", "agent": "a", "index": 4, "from": "h1", "to": None},
+    {"kind": "new", "agent": "a", "index": 2, "from": None, "to": "h1"},
+    {"kind": "restart", "agent": "a", "index": 3, "from": "h9", "to": "h1"},
+]
+
+
+@pytest.mark.parametrize(
+    ("when", "there", "activated", "due"),
+    [
+        ("first", "pending", {}, ["kept@1"]),
+        ("with", "pending", {}, ["a@4", "stray@0"]),
+        ("last", "pending", {"h2": {"status": "ok"}}, ["a@0"]),
+        ("last", "unchanged", {}, ["a@0"]),  # an earlier run brought it there
+        ("last", "pending", {}, []),  # nobody knows: its connection broke
+        ("last", "unreachable", {}, []),
+        ("last", None, {}, []),
+        ("last", "pending", {"h2": {"status": "failed"}}, []),
+        ("last", "pending", {"h2": {"status": "skipped"}}, []),
+    ],
+)
+def test_when_something_leaves_its_host(
+    when: str, there: str | None, activated: dict[str, Any], due: list[str]
+) -> None:
+    staged: dict[str, dict[str, Any]] = {"h1": {"status": "pending", "removals": ["a@0", "a@4", "kept@1", "stray@0"]}}
+    staged |= {"h2": {"status": there}} if there else {}
+    assert moves.due(moves.leaving(STEPS, ["kept"]), "h1", when, staged, activated) == due
+    everything = staged["h1"]["removals"]
+    assert moves.due({}, "h1", when, staged, activated) == (everything if when == "with" else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "silent", "statuses", "expected"),
+    [
+        ({}, [], ["ok", "ok"], True),
+        ({"hosts": []}, [], [], True),
+        ({}, [], ["ok", "failed"], False),
+        ({}, [], ["ok"], False),
+        ({}, ["h2"], ["ok", "ok"], False),
+        ({"failures": 1}, [], ["ok", "ok"], False),
+        ({"reason": "too many"}, [], ["ok", "ok"], False),
+    ],
+)
+def test_a_placement_holds_once_all_of_it_is_proven(
+    changes: dict[str, Any], silent: list[str], statuses: list[str], expected: bool
+) -> None:
+    planned = {"hosts": ["h1", "h2"], "reason": None, "failures": 0, **changes}
+    activated = {f"h{number}": {"status": status} for number, status in enumerate(statuses, 1)}
+    assert moves.carried_out(planned, silent, activated) is expected
+
+
+# -- is it still true? ------------------------------------------------------------------------------------------------
+
+
+def identity(found: fleet.Fleet, placed: Any = None, content: str | None = "c1") -> document.Identity:
+    contents = {name: None if content is None else [content] for name in found.agents}
+    return document.identity(found, placed or {}, contents)
+
+
+@pytest.mark.parametrize(
+    ("changes", "placed", "content", "said"),
+    [
+        ({}, None, "c1", []),
+        ({}, SPREAD, "c1", []),  # carried out already
+        ({"version": "1.1"}, None, "c1", ["agents.gateway.version: has changed since the plan was made: it was 1.0, and is 1.1"]),
+        ({"config": {"x": 1}}, None, "c1", ["agents.gateway.config: has changed since the plan was made"]),
+        ({"count": 4}, None, "c1", ["agents.gateway.count: has changed since the plan was made: it was auto, and is 4"]),
+        ({"load": {"rate": 41, "service_time": 0.06}}, None, "c1", ["agents.gateway.load: has changed since the plan was made"]),
+        ({"secrets": {}}, None, "c1", []),
+        ({}, None, "c2", ["agents.gateway: its artifact has another content"]),
+        ({}, None, None, ["agents.gateway: its artifact is not packaged any more"]),
+        ({}, {"gateway": {"h1": [0]}}, "c1", ["placement.yml: gateway was placed otherwise since"]),
+    ],
+)  # fmt: skip
+def test_what_moved_is_named(
+    read: Read, changes: dict[str, Any], placed: Any, content: str | None, said: list[str]
+) -> None:
+    plan = {"identity": identity(read()), "placement": SPREAD}
+    now = identity(read(gateway(**changes)), placed, content)
+    assert document.moved(plan, now, "p") == [f"p: {line}; plan again" for line in said]
+
+
+def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
+    plan = {"identity": identity(read()), "placement": SPREAD}
+    assert document.moved(plan, identity(read(environment="home")), "p") == [
+        "p: is of environment lab, and this is home"
+    ]
+    other = identity(read({"bridge": {"version": "1.0", "hosts": "all"}}))
+    assert [line.split(";")[0] for line in document.moved(plan, other, "p")] == [
+        "p: agents.gateway: is gone since the plan was made", "p: agents.bridge: is new since the plan was made",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "is not a plan"),
+        ("[]", "is not a plan"),
+        ("{}", "is not a plan: it lacks"),
+        (None, "No such file"),
+    ],
+)
+def test_files_that_are_no_plans(tmp_path: Path, content: str | None, reason: str) -> None:
+    file = tmp_path / "plan.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(fleet.FleetError, match=reason):
+        document.load(str(file), "plan.json")
+
+
+def test_the_fleet_runs_as_many_as_the_plan_says(read: Read, plan: Plan) -> None:
+    made = plan()
+    found = read(placed=made["placement"])
+    assert found.agents["gateway"]["instances"] == ["0", "1", "2", "3", "4"]
+    there = {host: [item["instances"] for item in declared] for host, declared in found.declared.items()}
+    assert there == {host: [[str(i) for i in made["placement"]["gateway"][host]]] for host in there}
+    with pytest.raises(fleet.FleetError, match="gateway: is not placed yet"):
+        read(placed={})
+
+
+def test_what_waits_for_room_may_lack_a_place_until_the_next_plan(read: Read) -> None:
+    made = {
+        "placement": {"gateway": {"h1": [0], "h2": [2]}},
+        "waiting": [{"kind": "new", "agent": "gateway", "index": 1}, {"kind": "move", "agent": "gateway", "index": 0}],
+    }
+    for changes in ({}, {"count": 3}):
+        found = read(gateway(**changes), source=document.source(made, "plan.json"))
+        assert [item["instances"] for host in ("h1", "h2", "h3") for item in found.declared[host]] == [["0"], ["2"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"slo": None}, "count: auto needs slo.below with a load, or slo.needed"),
+        ({"load": None}, "slo.below: needs the agent's load"),
+        ({"load": {"rate": 1}}, "load: give rate and service_time, or metrics"),
+        ({"slo": {"availability": 1}}, "availability: 1 is reached by no finite number"),
+        ({"slo": {"below": -1}}, "slo.below: must be from"),
+        ({"count": "many"}, "count: must be a whole number"),
+    ],
+)
+def test_goals_that_make_no_sense(read: Read, changes: dict[str, Any], reason: str) -> None:
+    agent = {key: value for key, value in {**GATEWAY, **changes}.items() if value is not None}
+    with pytest.raises(fleet.FleetError, match=reason):
+        read({"gateway": agent})
+
+
+@pytest.mark.parametrize(
+    "given", [{"host": {"mtbf": "60d"}}, {"host": {"availability": 0.9, "unavailability": 0.1}}, {"zone": {}}]
+)
+def test_reliabilities_that_make_no_sense(read: Read, given: dict[str, Any]) -> None:
+    with pytest.raises(fleet.FleetError, match="give one of availability, unavailability, or mtbf with mttr"):
+        read(reliability=given)
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_and_the_file_say_all_of_it(plan: Plan) -> None:
+    made = plan(None, SPREAD, drain=("h1",), load_factor=1.5)
+    said = text.report(made)
+    for part in (
+        "load x 1.5; drained: h1",
+        "6 (auto)",
+        "response.p95 <= 0.2 s",
+        "h1 (drained)",
+        "move gateway@0 h1 -> ",
+        "zone b:",
+    ):
+        assert part in said
+    assert json.loads(document.render(made)) == made
+    assert document.render(made) == document.render(plan(None, SPREAD, drain=("h1",), load_factor=1.5))
