@@ -125,6 +125,12 @@ def of(name, **more):
 
 
 EVENTS = {
+    # All of them are there and run.
+    **{
+        of(f"agentfactory_agent_{name}", job="agentfactory", agent=agent, agent_id=f"{agent}@0"): "1+0x120"
+        for name in ("up", "wanted")
+        for agent in ("arm", "bell", "ear", "eye")
+    },
     of("moves_total", agent="arm", result="ok"): "0+57x120",
     of("moves_total", agent="arm", result="slow"): "0+1x120",
     of("moves_total", agent="arm", result="lost"): "0+10x120",
