@@ -6,6 +6,8 @@
 import time
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
+
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, healing, healing_journal
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AskingAction
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_HEALING
@@ -33,7 +35,7 @@ class ActionModule(AskingAction):
             self.options["only"] = [alert.agent_id]
             remedy = self._remedy(alert)
         else:
-            remedy = healing.Remedy("failover", "its alert fires")  # nothing can be asked of it
+            remedy = self._host_remedy()
         limits = healing.Limits(self.options["window"], self.options["hosts_per_hour"])
         dry = self._task.check_mode or self.options["dry_run"]
 
@@ -49,6 +51,16 @@ class ActionModule(AskingAction):
         self.tell(told(alert, made))
         acts = made["outcome"] == "acts" or (made["outcome"] == "would" and not self.options["dry_run"])
         return {"changed": False, **made, "action": made["action"] if acts else "", "remedy": remedy.action}
+
+    def _host_remedy(self) -> healing.Remedy:
+        """Its alert tells only that Prometheus does not hear its exporters: who answers here is not away."""
+        try:
+            self.ask("info", gather=["platform"], verify=False)
+        except AnsibleConnectionFailure:
+            return healing.Remedy("failover", "it does not answer here either")
+        except RemoteError:
+            pass  # this too is an answer
+        return healing.Remedy("", "it answers here: it is its exporters, or the way to them")
 
     def _remedy(self, alert: healing.Alert) -> healing.Remedy:
         facts = self.ask("info", gather=["instances", "history"], verify=False, declared=self.declared())

@@ -14,7 +14,7 @@ description:
     These are outside input, and are read raw, never as templates. What does not match strict patterns, or is not declared in the
     fleet, is refused.
   - An agent that is down is restarted. One that crashes again and again is diagnosed, and is rolled back if the release that runs is
-    newer than the good one before it. A host that is down is handed to a failover.
+    newer than the good one before it. A host that is down is asked, and is handed to a failover if it does not answer here either.
   - Each decision is kept in C(healing.jsonl) in O(directory). The limits go by it.
 version_added: 0.1.0
 author:

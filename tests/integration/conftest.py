@@ -46,7 +46,7 @@ def lab() -> Iterator[Lab]:
     found.on_all(lambda host: host.sh(SSHD))
     found.on_all(Host.wipe)
     yield found
-    for socket in (folder / "cp").glob("*"):
+    for socket in folder.glob("*/*"):
         subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "-"], capture_output=True, check=False)
     shutil.rmtree(folder)
     if not given and not os.environ.get("AGENTFACTORY_KEEP_LAB"):

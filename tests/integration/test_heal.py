@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from . import faults
 from .harness import PORT, ROOT, Fleet, Host, Shelf, until
 
 TOKEN = "token-of-the-test"
@@ -75,7 +76,8 @@ class Healer:
         environment = {
             **os.environ, "HEALING_TOKEN": TOKEN, "PATH": f"{programs}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(fleet.lab.folder / "cp"),
+            # Connections of its own: those of the deploys go on waiting for half a minute for a host that is away.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(fleet.lab.folder / "healer"),
         }  # fmt: skip
         with open(folder / "log.txt", "wb") as log:
             self.process = subprocess.Popen(
@@ -219,12 +221,26 @@ def test_the_only_release_is_diagnosed_and_stays(healer: Healer, hosts: list[Hos
     assert by_healer(hosts[0]) == before
 
 
+def test_a_host_that_answers_is_not_handed_on(healer: Healer, hosts: list[Host]) -> None:
+    assert healer.post(alert("HostDown", hosts[0].name)) == 200
+    decided = healer.decided(5)
+    assert (decided["host"], decided["outcome"], decided["action"]) == (hosts[0].name, "nothing", ""), decided
+    assert not (healer.folder / "failed-over").exists()
+
+
 def test_a_host_that_is_down_is_handed_on_and_not_more_hosts_than_allowed(healer: Healer, hosts: list[Host]) -> None:
-    called = healer.folder / "failed-over"
-    assert healer.post(alert("HostDown", hosts[1].name), alert("HostDown", hosts[2].name)) == 200
-    until(called.exists, "the hook is called", 240)
-    decided = healer.decided(6)
-    assert (decided["host"], decided["outcome"]) == (hosts[2].name, "throttled"), decided
+    called, away = healer.folder / "failed-over", hosts[1:3]
+    try:
+        for host in away:
+            faults.podman("kill", host)
+        assert healer.post(*(alert("HostDown", host.name) for host in away)) == 200
+        until(called.exists, "the hook is called", 240)
+        decided = healer.decided(7)
+    finally:
+        for host in away:
+            faults.boot(host)
+    until(lambda: hosts[1].get()[0] == 200, "its agent boots", 120)
+    assert (decided["host"], decided["outcome"], decided["action"]) == (hosts[2].name, "throttled", "failover"), decided
     assert called.read_text() == hosts[1].name
 
 

@@ -1,7 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an alert says is never a template: the playbook heal under the real ansible-playbook, which trusts extra variables."""
+"""The playbook heal under the real ansible-playbook: what an alert says is never a template, and a host that answers is not away."""
 
 import json
 import os
@@ -23,10 +23,13 @@ agents: {}
 """
 
 
-def heal(folder: Path, variables: dict[str, Any]) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
+def heal(
+    folder: Path, variables: dict[str, Any], connection: dict[str, Any]
+) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]]]:
     """The run, and the healer's journal."""
     (folder / "fleet.yml").write_text(FLEET)
-    (folder / "hosts.yml").write_text("all: {hosts: {h1: {ansible_connection: local}}}\n")
+    interpreter = {"ansible_python_interpreter": sys.executable}
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"h1": {**interpreter, **connection}}}}))
     (folder / "given.json").write_text(json.dumps({"healing_directory": str(folder / "healing"), **variables}))
     environment = {
         **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_HOME": str(folder / "home"),
@@ -53,10 +56,29 @@ def test_an_alert_is_no_template(tmp_path: Path, as_event: bool) -> None:
         labels = {"alertname": "AgentDown", "host": "h1", "agent_id": "toy@0", template: template}
         event = {"status": "firing", "labels": labels, "fingerprint": template, "meta": {"hosts": template}}
         values = {"ansible_eda": {"event": event}}
-    done, journal = heal(tmp_path, values)
+    done, journal = heal(tmp_path, values, {"ansible_connection": "local"})
     assert done.returncode != 0
     assert (
         "the alert is refused: fingerprint is not 16 hexadecimal digits. Nothing was done" in done.stdout + done.stderr
     )
     assert [item["outcome"] for item in journal] == ["refused"]
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("connection", "outcome", "action", "reason"),
+    [
+        ({"ansible_connection": "local"}, "nothing", "", "it answers here: it is its exporters, or the way to them"),
+        ({"ansible_connection": "local", "ansible_python_interpreter": "/bin/false"}, "nothing", "",
+         "it answers here: it is its exporters, or the way to them"),
+        ({"ansible_host": "127.0.0.1", "ansible_port": 1}, "acts", "failover", "it does not answer here either"),
+    ],
+    ids=["well", "answers with an error", "away"],
+)  # fmt: skip
+def test_a_host_is_handed_on_only_if_it_does_not_answer_here_either(
+    tmp_path: Path, connection: dict[str, Any], outcome: str, action: str, reason: str
+) -> None:
+    done, journal = heal(tmp_path, {"alert": "HostDown", "host": "h1", "ansible_become": False}, connection)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [(item["outcome"], item["action"], item["reason"]) for item in journal] == [(outcome, action, reason)]
+    assert ("No playbook is set to fail over to another host" in done.stdout) == (action == "failover")
