@@ -71,7 +71,8 @@ class ActionModule(AskingAction):
                 previous = self.ask("select", release="previous")["releases"].get(alert.agent_id)
             except RemoteError:
                 previous = None  # it says that there is none
-        return healing.remedy(alert, row, facts["history"], previous)
+        since = time.time() - self.options["newer_hours"] * healing.HOUR
+        return healing.remedy(alert, row, facts["history"], previous, since)
 
 
 def told(alert: healing.Alert, made: dict[str, Any]) -> str:

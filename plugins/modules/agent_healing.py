@@ -40,6 +40,10 @@ options:
     description: On how many different hosts something is done within an hour.
     type: int
     default: 3
+  newer_hours:
+    description: For how many hours after its activation a release counts as newer. One that has run for longer is not rolled back.
+    type: int
+    default: 24
   directory:
     description: Where the decisions are kept on the controller. It is made where it is missing, for its owner only.
     type: path

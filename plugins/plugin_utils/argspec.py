@@ -126,6 +126,7 @@ AGENT_RELIABILITY_RULES: dict[str, Any] = {
 AGENT_HEALING: dict[str, Any] = {
     "window": {"type": "int", "default": 60},
     "hosts_per_hour": {"type": "int", "default": 3},
+    "newer_hours": {"type": "int", "default": 24},
     "directory": {"type": "path", "default": healing_journal.DEFAULT},
     "dry_run": {"type": "bool", "default": False},
 }

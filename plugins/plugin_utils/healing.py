@@ -7,7 +7,9 @@ What an alert says is outside input. It is read as it came, never as a template;
 against a strict pattern and against the inventory, and nothing of a value that is refused is repeated.
 """
 
+import calendar
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -113,8 +115,12 @@ def declared(alert: Alert, declarations: Sequence[Mapping[str, Any]]) -> None:
     raise Refused("agent_id is not declared on that host")
 
 
-def remedy(alert: Alert, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]], previous: str | None) -> Remedy:
-    """What helps an agent. `row` is what `info` says of it, `previous` the release that a rollback would choose (None: there is none)."""
+def remedy(
+    alert: Alert, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]], previous: str | None, since: float
+) -> Remedy:
+    """What helps an agent. `row` is what `info` says of it, `previous` the release that a rollback would choose (None: there is none);
+    a release activated before `since` (Unix s) is not new any more.
+    """
     if row["state"] in ("missing", "not activated"):
         return Remedy("", f"it is {row['state']} here: deploy it")
     if row["state"] == "proving":
@@ -129,23 +135,23 @@ def remedy(alert: Alert, row: Mapping[str, Any], history: Sequence[Mapping[str, 
         return Remedy("", "it has not been restarted since it was started")
     if previous is None:
         return Remedy("diagnose", "there is no older good release to go back to")
-    why_not = _not_newer(alert.agent_id, row["release"], history)
+    why_not = _not_newer(alert.agent_id, row["release"], history, since)
     if why_not:
         return Remedy("diagnose", why_not)
     return Remedy("rollback", f"{row['release']} is newer than {previous}, which was good")
 
 
-def _not_newer(agent_id: str, running: str, history: Sequence[Mapping[str, Any]]) -> str:
+def _not_newer(agent_id: str, running: str, history: Sequence[Mapping[str, Any]], since: float) -> str:
     """Why the running release does not count as newer than the one that it replaced; empty where it does."""
     switches = [
-        (record["from"], record["to"])
+        (record["from"], record["to"], calendar.timegm(time.strptime(record["at"], "%Y-%m-%dT%H:%M:%SZ")))
         for record in history
         if (record.get("agent_id"), record.get("action"), record.get("result")) == (agent_id, "activate", "ok")
         and record["from"] != record["to"]
     ]
-    if not switches or switches[-1][1] != running:
+    if not switches or switches[-1][1] != running or switches[-1][2] < since:
         return f"{running} has run for long: what changed is something else"
-    seen = [to for _from, to in switches]
+    seen = [to for _from, to, _at in switches]
     before = switches[-1][0]
     if before in seen and seen.index(before) > seen.index(running):
         return f"{running} was gone back to already, from {before}"

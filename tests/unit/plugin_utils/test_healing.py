@@ -5,6 +5,7 @@
 
 import json
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,11 @@ def test_only_what_is_declared_to_run_is_healed(declared: list[dict[str, Any]], 
         healing.declared(ALERT, declared)
 
 
-def switch(before: str | None, after: str, agent_id: str = "a@0", result: str = "ok") -> dict[str, Any]:
-    return {"agent_id": agent_id, "action": "activate", "from": before, "to": after, "result": result}
+def switch(
+    before: str | None, after: str, agent_id: str = "a@0", result: str = "ok", hours: float = 1
+) -> dict[str, Any]:
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - hours * 3600))
+    return {"at": at, "agent_id": agent_id, "action": "activate", "from": before, "to": after, "result": result}
 
 
 UPDATED = [switch(None, "1-a"), switch("1-a", "2-b")]
@@ -146,6 +150,12 @@ UPDATED = [switch(None, "1-a"), switch("1-a", "2-b")]
         (LOOP, {}, [*UPDATED, switch("1-z", "1-y", "b@0")], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
         (LOOP, {}, [switch(None, "2-b")], None, "diagnose", "there is no older good release to go back to"),
         (LOOP, {}, [], "1-a", "diagnose", "2-b has run for long: what changed is something else"),
+        (LOOP, {}, [switch("1-a", "2-b", hours=24)], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
+        (LOOP, {}, [switch("1-a", "2-b", hours=24.1)], "1-a", "diagnose", "2-b has run for long: what changed is something else"),
+        (LOOP, {}, [switch("1-a", "2-b", hours=24.1), switch("2-b", "2-b")], "1-a",
+         "diagnose", "2-b has run for long: what changed is something else"),
+        (LOOP, {}, [*UPDATED, switch("2-b", "1-a"), switch("1-a", "2-b", hours=24.1)], "1-a",
+         "diagnose", "2-b has run for long: what changed is something else"),
         (LOOP, {}, [switch(None, "1-a"), switch("1-a", "2-b"), switch("2-b", "3-c"), switch("3-c", "2-b")], "1-a",
          "diagnose", "2-b was gone back to already, from 3-c"),
         (LOOP, {}, [*UPDATED, switch("2-b", "1-a"), switch("1-a", "2-b")], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
@@ -154,7 +164,7 @@ UPDATED = [switch(None, "1-a"), switch("1-a", "2-b")]
 def test_what_helps(
     alert: healing.Alert, row: dict[str, Any], history: list[Any], previous: str | None, action: str, reason: str
 ) -> None:
-    assert healing.remedy(alert, {**ROW, **row}, history, previous) == healing.Remedy(action, reason)
+    assert healing.remedy(alert, {**ROW, **row}, history, previous, NOW - 24 * 3600) == healing.Remedy(action, reason)
 
 
 def acted(minutes: float, host: str = "h1", agent_id: str = "a@0", outcome: str = "acts") -> dict[str, Any]:
