@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 class Healer:
-    """A rulebook that listens, and its journal."""
+    """A rulebook that listens, and its journal. Its programs are those of `tools/setup eda`, as of `make integration`."""
 
     def __init__(self, fleet: Fleet, folder: Path, port: int, **variables: Any) -> None:
         self.folder, self.port = folder, port
@@ -158,7 +158,6 @@ def sick(module_fleet: Fleet, shelf: Shelf, hosts: list[Host]) -> Fleet:
 
 @pytest.fixture(scope="module")
 def healer(sick: Fleet, hosts: list[Host], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Healer]:
-    subprocess.run([ROOT / "tools" / "setup", "eda"], check=True)
     folder = tmp_path_factory.mktemp("healer")
     hook = folder / "hook.yml"
     hook.write_text(HOOK % (folder / "failed-over"))
