@@ -250,7 +250,7 @@ def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
         "p: is of environment lab, and this is home"
     ]
     other = identity(read({"bridge": {"version": "1.0", "hosts": "all"}}))
-    assert [line.split(";")[0] for line in document.moved(plan, other, "p")] == [
+    assert [line.partition(";")[0] for line in document.moved(plan, other, "p")] == [
         "p: agents.gateway: is gone since the plan was made", "p: agents.bridge: is new since the plan was made",
     ]  # fmt: skip
 
