@@ -191,10 +191,9 @@ class Watch:
             yield Sample("agent_state", int(state == current.replace(" ", "-")), dict(labels, state=state))
 
     def _values(self, instance: Instance, known: Known) -> "dict[str, Optional[float]]":
-        staged = read_json(instance.staged) or {}
         limits = known.facts.get("resources", {})
         values: dict[str, Optional[float]] = {
-            "up": int(bool(known.running)), "wanted": int(staged.get("state") == "started"), "drift": self._drift.get(instance.id),
+            "up": int(bool(known.running)), "wanted": int(is_wanted(instance)), "drift": self._drift.get(instance.id),
             "restarts": number(known.state.get("NRestarts")), "egress_refused_packets": known.refused,
             "last_progress_timestamp_seconds": newest_change(instance.state),
             "cpu_limit_cores": limits.get("cpu"), "memory_limit_bytes": limits.get("memory"), "tasks_limit": limits.get("tasks"),
@@ -244,6 +243,16 @@ class Watch:
                 drift = len(info.own_drift(instance, now, known=bool(known.facts)))
                 with self._lock:
                     self._drift[instance.id] = drift
+
+
+def is_wanted(instance: Instance) -> bool:
+    """Whether it is to run: staged as started, and not stopped by the verb, which takes only the link of the unit away.
+
+    What was never activated has no unit in /etc either: it is wanted.
+    """
+    staged = read_json(instance.staged) or {}
+    stopped = release.proven(instance) is not None and not os.path.lexists(instance.wants)
+    return staged.get("state") == "started" and not stopped
 
 
 def newest_change(directory: Any) -> Optional[float]:

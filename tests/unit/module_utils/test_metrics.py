@@ -9,6 +9,7 @@ import time
 import pytest
 
 from ansible_collections.agentfactory.core.plugins.module_utils import (
+    activation,
     activator,
     cgroup,
     egress,
@@ -65,6 +66,7 @@ def running(instance, spec, lay, process, active, manager):
     release.judge(instance, name, release.GOOD, {})
     files.write_atomic(instance.unit_file, release.unit_text(instance, name))
     files.write_json(instance.staged, {"release": name, "state": "started", "environment": "lab"})
+    activation.enable(instance)
     instance.state.mkdir(parents=True)
     pid = process(AGENT_RELEASE=name)
     manager.units[instance.unit] = dict(active(pid), NRestarts="2", IPIngressBytes="70", IPEgressBytes="[not set]")
@@ -106,6 +108,30 @@ def test_everything_of_an_agent_that_runs(watch, running, instance):
     assert sum(value for name, value in found.items() if name.startswith("agent_state")) == 1
     assert abs(found["agent_start_time_seconds"] - time.time()) < 60
     assert found["agent_last_progress_timestamp_seconds"] == instance.state.stat().st_mtime
+
+
+def by_stop(instance):
+    """What the verb `stop` does to files."""
+    instance.wants.unlink()
+
+
+def never_activated(instance):
+    files.remove(instance.unit_file)
+    by_stop(instance)
+
+
+def declared_stopped(instance):
+    files.write_json(instance.staged, dict(files.read_json(instance.staged), state="stopped"))
+
+
+@pytest.mark.parametrize(
+    ("what", "wanted"), [(lambda _by_hand: None, 1), (by_stop, 0), (never_activated, 1), (declared_stopped, 0)]
+)
+def test_what_was_stopped_by_its_verb_is_not_wanted(watch, running, instance, manager, what, wanted):
+    manager.units.clear()
+    what(instance)
+    found = values(watch.samples())
+    assert (found["agent_up"], found["agent_wanted"]) == (0, wanted)
 
 
 @pytest.mark.parametrize("family", ["healthy", "drift", "network_transmit_bytes", "egress_refused_packets"])
