@@ -174,13 +174,16 @@ class Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        deadline = threading.Timer(REQUEST_SECONDS, _cut, [request])
-        deadline.daemon = True
-        deadline.start()
         try:
-            super().process_request_thread(request, client_address)
+            with request.dup() as line:  # TLS takes the connection out of `request`
+                deadline = threading.Timer(REQUEST_SECONDS, _cut, [line])
+                deadline.daemon = True
+                deadline.start()
+                try:
+                    super().process_request_thread(request, client_address)
+                finally:
+                    deadline.cancel()
         finally:
-            deadline.cancel()
             self._free.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:

@@ -4,6 +4,7 @@
 """The exporter over real sockets, on an empty host in a scratch directory. Python 3.9 syntax."""
 
 import base64
+import contextlib
 import http.client
 import os
 import socket
@@ -117,13 +118,40 @@ def test_who_opens_a_connection_and_says_nothing_keeps_nobody_waiting(serve, cer
 
 
 def test_many_who_say_nothing_are_sent_away_in_the_end(serve, monkeypatch):
-    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 2)
     monkeypatch.setattr(exporter, "MOST_REQUESTS", 2)
     port = serve()
-    silent = [socket.create_connection(("127.0.0.1", port)) for _number in range(6)]
-    assert ask(port)[0] == 200
+    silent = [socket.create_connection(("127.0.0.1", port), timeout=60) for _number in range(4)]
     for connection in silent:
-        connection.close()
+        with connection:
+            assert connection.recv(1) == b""
+    assert ask(port)[0] == 200
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "tls"])
+def test_who_says_a_byte_now_and_then_is_sent_away_too(serve, certificate, monkeypatch, secure):
+    """Each byte is a new wait: the deadline is of them all."""
+    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 2)
+    port = serve(**(certificate if secure else {}))
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        if secure:
+            context = ssl.create_default_context(cafile=certificate["certificate"])
+            connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+        connection.settimeout(0.05)
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        deadline = time.monotonic() + 30
+        with connection, contextlib.suppress(ConnectionError, ssl.SSLError):
+            while not ended(connection):
+                assert time.monotonic() < deadline
+                connection.sendall(b"x")
+
+
+def ended(connection):
+    """Whether the other side has closed it, after a short look."""
+    try:
+        return connection.recv(1) == b""
+    except socket.timeout:
+        return False
 
 
 def test_a_new_configuration_ends_it(tmp_path, monkeypatch):
