@@ -260,9 +260,12 @@ def newest_change(directory: Any) -> Optional[float]:
 
     Of very many entries only some are looked at: how many there are is the agent's choice, and it costs everybody's scrape.
     """
+    times = []
     try:
         with os.scandir(directory) as entries:
-            times = [entry.stat(follow_symlinks=False).st_mtime for entry in itertools.islice(entries, MOST_ENTRIES)]
+            for entry in itertools.islice(entries, MOST_ENTRIES):
+                with contextlib.suppress(FileNotFoundError):  # gone in the meantime
+                    times.append(entry.stat(follow_symlinks=False).st_mtime)
         return max(times + [os.stat(directory).st_mtime])
     except OSError:
         return None

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is measured: real processes and files in a scratch directory; systemd's answers are given. Python 3.9 syntax."""
 
+import contextlib
 import os
 import time
 
@@ -251,6 +252,25 @@ def test_what_breaks_a_look_is_counted_and_keeps_nobody_else_from_being_looked_a
     found = watch.samples()
     assert values(found)["collect_errors"] >= 2
     assert {s.labels["agent"] for s in found if s.family == "agent_up"} == {"robot-arm"}
+
+
+def test_what_vanishes_under_a_look_takes_nothing_else_along(tmp_path, monkeypatch):
+    scan = os.scandir
+    (tmp_path / "stays").touch()
+    os.utime(tmp_path / "stays", (2e9, 2e9))
+    (tmp_path / "goes").touch()
+
+    @contextlib.contextmanager
+    def scan_and_lose_one(place):
+        with scan(place) as entries:
+            found = list(entries)
+        (tmp_path / "goes").unlink()
+        yield iter(found)
+
+    monkeypatch.setattr(metrics.os, "scandir", scan_and_lose_one)
+    assert metrics.newest_change(tmp_path) == 2e9
+    monkeypatch.undo()
+    assert metrics.newest_change(tmp_path / "nothing") is None
 
 
 def test_a_start_in_ticks_is_a_time():
