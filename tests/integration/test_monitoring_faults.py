@@ -102,7 +102,8 @@ def monitored(module_fleet: Fleet, shelf: Shelf, tmp_path_factory: pytest.TempPa
     made = Monitored(module_fleet, tmp_path_factory.mktemp("monitoring"))
     for name in AGENTS:
         for version in ("1.0.0", "1.1.0"):
-            shelf.put("faulty-agent", version, name=name)
+            # An activation lasts so long that at least one scrape of each host sees it.
+            shelf.put("faulty-agent", version, name=name, health={"bake": 4})
     made.forget()
     try:
         deploy = declare(module_fleet, "1.0.0").start("deploy")
@@ -195,7 +196,8 @@ def test_others_go_on_beside_nonsense(monitored: Monitored, ill: Patients) -> No
         series = f"up{ill.talkers[kind].series}"
         asked = time.time()
         until(lambda: (monitored.value(f"timestamp({series} == 1)") or 0) > asked, f"{kind} is scraped", 60)  # noqa: B023
-    assert len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == 2 * len(monitored.fleet.lab.hosts)
+    count = 2 * len(monitored.fleet.lab.hosts)
+    until(lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == count, "all exporters are scraped", 60)
 
 
 def test_one_that_vanished_is_missed(monitored: Monitored, ill: Patients) -> None:
