@@ -155,7 +155,9 @@ def load(
             path, fleet.counted, managed, fleet.agents, broken | absent, problems, placed
         )
     for name in fleet.counted:
-        fleet.hosts[name] = [host for host in fleet.hosts[name] if fleet.placed.get(name, {}).get(host)]
+        runs = fleet.placed.get(name, {})
+        # of its pattern first; what has state of its own stays on a host that has left the pattern
+        fleet.hosts[name] = [host for host in dict.fromkeys([*fleet.hosts[name], *managed]) if runs.get(host)]
     _spread(fleet, managed, {name: agent["secrets"] for name, agent in given["agents"].items()})
     _check_ports(fleet, problems)
     if problems.lines:

@@ -89,7 +89,7 @@ def load(
     label, path = os.path.join(os.path.dirname(problems.file), FILE), beside(fleet)
     if given is not None:
         found = c.Problems(given.label)
-        _check(given.placed, counted, known, agents, skipped, found, given.waiting)
+        _check(given.placed, counted, known, agents, skipped, found, given)
         problems.lines += found.lines
         return given.placed
     if not os.path.exists(path):
@@ -129,13 +129,16 @@ def _check(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
-    waiting: Mapping[str, Collection[int]] | None = None,
+    source: "Source | None" = None,
 ) -> None:
+    waiting = source.waiting if source else {}
     for name, there in placed.items():
         key = f"agents.{name}"
         if name in counted:
-            _check_hosts(key, there, known, set(counted[name].hosts), problems)
-            _check_indexes(key, there, counted[name].count, problems, (waiting or {}).get(name, ()))
+            # with its state it stays where it is, whatever its pattern says by now; and a plan knows what has to wait for room
+            stays = source is not None or counted[name].state_portable is False
+            _check_hosts(key, there, known, known if stays else set(counted[name].hosts), problems)
+            _check_indexes(key, there, counted[name].count, problems, waiting.get(name, ()))
         elif name not in agents:
             problems.add(key, f"the fleet has no such agent{c.near(name, counted)}; {AGAIN}")
         elif name not in skipped:

@@ -51,6 +51,23 @@ def _amount(name: str, value: Any) -> int:
     return int(number)
 
 
+def concerned(fleet: Fleet, current: Mapping[str, Mapping[int, str]]) -> list[str]:
+    """The fleet's hosts that a placement is about: those that agents with `count` may run on, and those that they run on now."""
+    homes = {host for counted in fleet.counted.values() for host in counted.hosts}
+    homes.update(host for there in current.values() for host in there.values())
+    return [host for host in fleet.declared if host in homes]
+
+
+def gone(fleet: Fleet, current: Mapping[str, Mapping[int, str]]) -> dict[str, list[tuple[str, int]]]:
+    """host -> (agent, index) of what is placed on it, of hosts that the fleet does not manage any more."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, there in current.items():
+        for index, host in sorted(there.items()):
+            if host not in fleet.declared:
+                found.setdefault(host, []).append((name, index))
+    return found
+
+
 def problem(
     fleet: Fleet,
     hosts: Mapping[str, Given],
@@ -61,13 +78,20 @@ def problem(
     host_loss: bool = False,
     counts: Mapping[str, int] | None = None,
 ) -> Problem:
-    """The question. `hosts` describes all hosts that agents with `count` may run on; what else the fleet declares on a host is taken
-    from its room. `current`: agent -> index -> host. `counts`: how many of those with `count: auto`. Raises PlacementError with
-    everything that is wrong."""
+    """The question. `hosts` describes all hosts that agents with `count` may run on; one that they only leave has no room else. What
+    else the fleet declares on a host is taken from its room. `current`: agent -> index -> host. `counts`: how many of those with
+    `count: auto`. Raises PlacementError with everything that is wrong."""
     counts = counts or {}
-    names = [host for host in fleet.declared if any(host in counted.hosts for counted in fleet.counted.values())]
+    names, homes = concerned(fleet, current), set(concerned(fleet, {}))
     states: dict[str, Literal["active", "drained", "failed"]] = dict.fromkeys(names, "active")
-    problems = [f"{host}: no capacity is given" for host in names if host not in hosts]
+    problems = [f"{host}: no capacity is given" for host in names if host in homes and host not in hosts]
+    problems += [
+        f"{name}@{index}: has state of its own on {host}, which the fleet does not manage any more: bring the host back, or, where the "
+        "state is lost, take the instance out of placement.yml"
+        for host, instances in gone(fleet, current).items()
+        for name, index in instances
+        if fleet.counted[name].state_portable is False and index < counts.get(name, fleet.counted[name].count)
+    ]
     problems += [
         f"agents.{name}.count: auto: a plan says how many, and this is none"
         for name, counted in fleet.counted.items()
@@ -81,7 +105,7 @@ def problem(
     if problems:
         raise PlacementError(problems)
     return Problem(
-        tuple(_host(fleet, host, hosts[host], states[host]) for host in names),
+        tuple(_host(fleet, host, hosts.get(host, Given({})), states[host]) for host in names),
         tuple(
             _agent(name, counted, fleet.agents[name], counts.get(name, counted.count))
             for name, counted in fleet.counted.items()

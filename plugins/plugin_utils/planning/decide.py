@@ -11,7 +11,7 @@ from .. import placement
 from ..capacity.study import Ask
 from ..fleet import Fleet
 from ..fleet_placement import Placed, current
-from ..fleet_problem import Given, problem
+from ..fleet_problem import Given, gone, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
 from .demand import Demand, demands
@@ -190,7 +190,7 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
         "losses": deciding.domains.losses(places, deciding.demands),
         "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
-        "warnings": [*deciding.warnings, *_staying(deciding), *_short(deciding, places, answer)],
+        "warnings": [*deciding.warnings, *_gone(deciding), *_staying(deciding), *_short(deciding, places, answer)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
 
@@ -215,6 +215,14 @@ def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -
     return agent_row(
         name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
     )
+
+
+def _gone(deciding: _Deciding) -> Iterable[str]:
+    """What a plan cannot see to: what runs on hosts that are not the fleet's any more."""
+    fleet = deciding.inputs.fleet
+    for host, instances in gone(fleet, current(deciding.inputs.placed, fleet.counted)).items():
+        names = ", ".join(f"{name}@{index}" for name, index in instances)
+        yield f"{host}: is not managed any more: {names} there is taken as lost, and nothing removes it where it still runs"
 
 
 def _staying(deciding: _Deciding) -> Iterable[str]:

@@ -111,6 +111,13 @@ def test_each_mistake_names_file_and_key(tmp_path: Path, placed: str | None, exp
     assert any(line.startswith(expected) for line in caught.value.problems), caught.value.problems
 
 
+def test_what_has_state_of_its_own_stays_outside_of_its_pattern(tmp_path: Path) -> None:
+    placed = "plugin: agentfactory.core.fleet\nagents:\n  gateway: {h1: [0, 2], x1: [1]}\n"
+    found = load(tmp_path, placed, FLEET.replace("count: 3", "count: 3, state_portable: false"))
+    assert found.hosts["gateway"] == ["h1", "x1"]
+    assert found.declared["x1"][0]["instances"] == ["1"]
+
+
 def test_without_count_nobody_looks_for_a_placement(tmp_path: Path) -> None:
     load(
         tmp_path,
@@ -162,6 +169,14 @@ class TestQuestion:
         assert found.agents == (
             placement.Agent("gateway", 3, {"cpu": 500, "memory": 256 << 20, "gpu": 1}, ("h1", "h2", "h3"), 2, "even"),
         )
+
+    def test_a_host_that_is_only_left_needs_no_capacity(self, tmp_path: Path) -> None:
+        given_ = {host: self.given[host] for host in HOSTS[:3]}
+        found = fleet_problem.problem(load(tmp_path, None, planning=True), given_, {"gateway": {0: "x1"}})
+        assert [(host.name, host.room("cpu")) for host in found.hosts][-1] == ("x1", 0)
+        answer = placement.solve(found, proof=False)
+        assert [step.kind for step in answer.order.steps] == ["move", "new", "new"]
+        assert placement.check(found, answer.placement) == []
 
     def test_mistakes(self, tmp_path: Path) -> None:
         whole = load(tmp_path, None, planning=True)

@@ -38,6 +38,10 @@ class _Catalog:
         return manifest.normalise({**given, "health": {"http": {"port": "http"}, "bake": 3}}, file="agent.yml")
 
 
+def _select(pattern: str | list[str]) -> list[str]:
+    return list(HOSTS) if pattern == "all" else str(pattern).split(",")
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """Read a fleet of these agents; with `placed` as a deploy would, else for planning."""
@@ -52,7 +56,7 @@ def read(tmp_path: Path) -> Read:
         data = {**yaml.safe_load(HEAD), "agents": agents or {"gateway": GATEWAY}, **keys}
         source = source or (None if placed is None else fleet_placement.Source(placed, "plan.json"))
         return fleet.load(
-            data, path=str(tmp_path / "fleet.yml"), text=yaml.safe_dump(data), select=lambda pattern: list(HOSTS),
+            data, path=str(tmp_path / "fleet.yml"), text=yaml.safe_dump(data), select=_select,
             catalog=_Catalog, label="fleet.yml", planning=source is None, placed=source,
         )  # fmt: skip
 
@@ -61,17 +65,20 @@ def read(tmp_path: Path) -> Read:
 
 @pytest.fixture
 def plan(read: Read) -> Plan:
-    """Plan a fleet of these agents; `cpu` is what each host has."""
+    """Plan a fleet of these agents; `cpu` is what each host has, `keys` are the fleet's other ones."""
 
     def plan_it(
         agents: Mapping[str, Any] | None = None,
         placed: fleet_placement.Placed | None = None,
         *,
         cpu: float = 4,
+        keys: Mapping[str, Any] | None = None,
         **asked: Any,
     ) -> dict[str, Any]:
         given = {host: Given({"cpu": cpu, "memory": "8G"}, zone=zone) for host, zone in HOSTS.items()}
-        inputs = Inputs(read(agents), given, HOSTS, placed or {}, lambda _name: {"bake": 3, "start_timeout": 20})
+        inputs = Inputs(
+            read(agents, **(keys or {})), given, HOSTS, placed or {}, lambda _name: {"bake": 3, "start_timeout": 20}
+        )
         return decide(inputs, Asked(proof=False, **asked))
 
     return plan_it

@@ -102,6 +102,40 @@ def test_what_cannot_move_is_named_and_stays(plan: Plan) -> None:
     assert made["placement"] == SPREAD
 
 
+LEFT = {"gateway": {"h1": [0], "h2": [1]}}
+
+
+def test_what_runs_on_a_host_that_left_the_pattern_moves_and_is_not_lost(plan: Plan, read: Read) -> None:
+    """So it is proven at its new place before the old one is removed."""
+    agents = gateway(count=2, hosts="h2,h3")
+    made = plan(agents, LEFT)
+    assert [step["text"] for step in made["steps"]] == ["move gateway@0 h1 -> h3"]
+    assert moves.leaving(made["steps"], made["portable"]) == {"h1": {"gateway@0": {"when": "last", "to": "h3"}}}
+    assert read(agents, placed=made["placement"]).hosts["gateway"] == ["h2", "h3"]
+    assert [step["kind"] for step in plan(agents, LEFT, drain=("h1",))["steps"]] == ["move"]
+
+
+def test_with_its_state_it_stays_on_a_host_that_left_the_pattern(plan: Plan, read: Read) -> None:
+    agents = gateway(count=2, hosts="h2,h3", state_portable=False)
+    made = plan(agents, LEFT)
+    assert (made["steps"], made["fixed"], made["placement"]) == ([], ["gateway@0"], LEFT)
+    found = read(agents, placed=made["placement"])  # and so the fleet goes on to run it there
+    assert (found.hosts["gateway"], found.declared["h1"][0]["instances"]) == (["h2", "h1"], ["0"])
+
+
+def test_what_runs_on_a_host_that_left_the_fleet_is_lost_and_said(plan: Plan) -> None:
+    keys = {"managed": "h2,h3"}
+    made = plan(gateway(count=2, hosts="h2,h3"), LEFT, keys=keys)
+    assert [step["text"] for step in made["steps"]] == ["restart gateway@0 on h3 (h1 is lost)"]
+    assert any(
+        line.startswith("h1: is not managed any more: gateway@0 there is taken as lost") for line in made["warnings"]
+    )
+    with pytest.raises(
+        placement.PlacementError, match="gateway@0: has state of its own on h1, which the fleet does not manage"
+    ):
+        plan(gateway(count=2, hosts="h2,h3", state_portable=False), LEFT, keys=keys)
+
+
 def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
     made = plan(None, SPREAD, lose_zone="a")
     assert made["what_if"] == ["lose_zone=a"]
