@@ -29,10 +29,9 @@ class ActionModule(AgentAction):
         return self._as_declared() if self.options["as_declared"] else self._start()
 
     def _retire(self) -> dict[str, Any]:
-        """In a rollout of a plan: remove what leaves this host first, or, once the others are activated, what has moved."""
+        """In a rollout of a plan: remove what leaves this host before anything is activated, or what has moved by now."""
         self.PHASE = "retire"
-        activated = self.ledger.last("activate")
-        removals = self._due("last" if activated else "first")
+        removals = self._due(self.options["leaving"])
         if not removals:
             return {"changed": False, "changes": []}
         result = Service(self).run("started", removals=removals, planned=[])

@@ -42,9 +42,16 @@ options:
       restarted: Those that run, or should, are started anew with their release, which is proven like a new one. What was stopped stays so.
       undone: What this run switched on the host is taken back.
       retired: >-
-        In a rollout that carries out a plan (C(deploy -e plan=FILE)), what moves away is removed. Before anything is activated
-        that is what must not run twice, and after it the rest, once it is proven where it went. It does nothing elsewhere.
+        In a rollout that carries out a plan (C(deploy -e plan=FILE)), what moves away is removed, as O(leaving) says. It does nothing
+        elsewhere.
     default: started
+  leaving:
+    description: What is removed with O(state=retired).
+    type: str
+    choices:
+      first: What must not run twice, where the host that it moves to is staged. That is before anything is activated.
+      last: The rest, where it is proven on the host that it moved to.
+    default: last
   as_declared:
     description:
       - With O(state=started) outside a rollout, stages what is declared where it is not staged yet, and switches to it.

@@ -4,7 +4,7 @@
 """The order within a rollout that carries out a plan: nothing leaves a host before it is proven where it goes.
 
 An instance that moves is started and proven at its new place; only then is the old one removed. One with portable state, which must not
-run twice, leaves first. Pure functions over the ledger's records.
+run twice, leaves first, but only where its new place is ready to take it. Pure functions over the ledger's records.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,18 +37,23 @@ def due(
 ) -> list[str]:
     """Those of a host's removals whose turn it is; what no plan knows goes with the host's wave.
 
-    The last ones only where they are proven on the host that they moved to, in this rollout or before it.
+    The first ones only where the host that they move to was staged, and the last ones only where they are proven there, in this
+    rollout or before it.
     """
+
+    def ready(target: str) -> bool:
+        return staged.get(target, {}).get("status") in ("pending", "unchanged")
 
     def arrived(target: str) -> bool:
         if target in activated:
             return bool(activated[target]["status"] == "ok")
         return bool(staged.get(target, {}).get("status") == "unchanged")
 
+    may = {"first": ready, "with": lambda _target: True, "last": arrived}
     found = []
     for agent_id in staged.get(host, {}).get("removals", []):
         how = planned.get(host, {}).get(agent_id, Leaving(when="with", to=None))
-        if how["when"] == when and (when != "last" or arrived(how["to"] or "")):
+        if how["when"] == when and may[when](how["to"] or ""):
             found.append(agent_id)
     return found
 

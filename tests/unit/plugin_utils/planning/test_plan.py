@@ -207,6 +207,10 @@ STEPS = [
     ("when", "there", "activated", "due"),
     [
         ("first", "pending", {}, ["kept@1"]),
+        ("first", "unchanged", {}, ["kept@1"]),
+        ("first", "failed", {}, []),  # it would run nowhere
+        ("first", "unreachable", {}, []),
+        ("first", None, {}, []),
         ("with", "pending", {}, ["a@4", "stray@0"]),
         ("last", "pending", {"h2": {"status": "ok"}}, ["a@0"]),
         ("last", "unchanged", {}, ["a@0"]),  # an earlier run brought it there
@@ -221,7 +225,7 @@ def test_when_something_leaves_its_host(
     when: str, there: str | None, activated: dict[str, Any], due: list[str]
 ) -> None:
     staged: dict[str, dict[str, Any]] = {"h1": {"status": "pending", "removals": ["a@0", "a@4", "kept@1", "stray@0"]}}
-    staged |= {"h2": {"status": there}} if there else {}
+    staged |= {host: {"status": there} for host in ("h2", "h3")} if there else {}
     assert moves.due(moves.leaving(STEPS, ["kept"]), "h1", when, staged, activated) == due
     everything = staged["h1"]["removals"]
     assert moves.due({}, "h1", when, staged, activated) == (everything if when == "with" else [])
