@@ -123,9 +123,12 @@ def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
     if context.CLIARGS.get("subset") or variables.get("agents") is not None:
         raise AnsibleError(f"-e plan={path}: a plan is of the whole fleet, and goes without --limit and -e agents=")
     try:
-        return document.load(path, path)
+        plan = document.load(path, path)
     except _fleet.FleetError as error:
         raise AnsibleError(str(error)) from error
+    if document.digest(plan) != fleet.get("agentfactory_plan_digest"):
+        raise AnsibleError(f"-e plan={path}: is another plan than this run began with: somebody has planned since")
+    return plan
 
 
 def _stage(variables: dict[str, Any]) -> str | list[str]:
@@ -145,6 +148,8 @@ def _stage(variables: dict[str, Any]) -> str | list[str]:
             "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
         }
     )
+    if plan:
+        Ledger.current().append({"phase": "goal", "placement": plan["placement"], "host_order": plan["host_order"]})
     _read_ahead(variables)
     return managed
 
@@ -284,15 +289,16 @@ def _leaving(hosts: list[str], when: str) -> list[str]:
 
 
 def _retire(variables: dict[str, Any]) -> list[str]:
-    plan = _plan_given(variables)
-    if plan is None:
+    ledger = Ledger.current()
+    goal = next(ledger.records("goal"), None)  # and not the plan's file: another one may be there by now
+    if goal is None:
         return []
-    planned, ledger = _plan(variables), Ledger.current()
+    planned = _plan(variables)
     activated = ledger.last("activate")
     check = bool((ledger.begin() or {}).get("check"))
     if not check and moves.carried_out(planned, rollout.silent(planned, activated), activated):
         path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
-        if fleet_placement.settle(path, plan["placement"], plan["host_order"]):
+        if fleet_placement.settle(path, goal["placement"], goal["host_order"]):
             Display().display(f"{path} says now where instances run")
     if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
         return []

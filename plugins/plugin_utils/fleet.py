@@ -72,6 +72,8 @@ class Fleet:
     reliability: dict[str, Any] = field(default_factory=dict)
     plan: str = ""
     """the plan that this fleet was read with, where it was"""
+    plan_digest: str = ""
+    """what that file held then"""
 
     def variables(self) -> dict[str, Any]:
         """The variables that are the same on every host."""
@@ -82,6 +84,7 @@ class Fleet:
             "agentfactory_max_removals": self.max_removals,
             "agentfactory_sources": self.sources,
             "agentfactory_plan": self.plan,
+            "agentfactory_plan_digest": self.plan_digest,
             "agentfactory_versions": {
                 name: None if agent["state"] == "absent" else agent["version"] for name, agent in self.agents.items()
             },

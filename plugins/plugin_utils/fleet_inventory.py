@@ -53,7 +53,7 @@ def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> 
     if problems:
         raise _fleet.FleetError(problems)
     fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
-    fleet.plan = os.path.abspath(plan)
+    fleet.plan, fleet.plan_digest = os.path.abspath(plan), document.digest(planned)
     return fleet, hosts
 
 

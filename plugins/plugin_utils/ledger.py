@@ -80,6 +80,15 @@ class Retire(TypedDict):
     messages: NotRequired[list[str]]
 
 
+class Goal(TypedDict):
+    """Where a plan has the fleet's instances in the end: what was reviewed, whatever becomes of its file."""
+
+    phase: str
+    placement: dict[str, dict[str, list[int]]]
+    """agent -> host -> indexes"""
+    host_order: list[str]
+
+
 class Silence(TypedDict):
     """The silence that Alertmanager keeps while the rollout runs."""
 
@@ -88,7 +97,7 @@ class Silence(TypedDict):
     silence: str
 
 
-Record = Begin | Stage | Activate | Undo | Retire | Silence | rollout.Plan
+Record = Begin | Stage | Activate | Undo | Retire | Goal | Silence | rollout.Plan
 
 
 class Ledger:

@@ -45,7 +45,7 @@ def identity(fleet: _fleet.Fleet, placed: Placed, contents: Mapping[str, list[st
             del parts["instances"]
             parts |= {"count": "auto" if counted.auto else counted.count, "placement": counted.rules}
             parts |= {"state_portable": counted.state_portable}
-        agents[name] = {key: value if key in _CLEAR else _digest(value) for key, value in parts.items()}
+        agents[name] = {key: value if key in _CLEAR else digest(value) for key, value in parts.items()}
     return {
         "environment": fleet.environment,
         "agents": agents,
@@ -68,7 +68,7 @@ def contents(fleet: _fleet.Fleet) -> dict[str, list[str] | None]:
     return found
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
     """Of plain data, and of vaulted strings as they are encrypted."""
     text = json.dumps(value, sort_keys=True, default=lambda other: getattr(other, "_ciphertext", str(type(other))))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

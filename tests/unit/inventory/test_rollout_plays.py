@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
@@ -51,16 +53,20 @@ PLAYS = "".join(
 )
 ACTION = """
 import time
+from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger
 
+PHASES = {"configured": "stage", "started": "activate", "undone": "undo", "retired": "retire"}
+
 
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
-        host, ledger, phase = task_vars["inventory_hostname"], Ledger.current(), self._task.args["phase"]
+        host, ledger, args = task_vars["inventory_hostname"], Ledger.current(), self._task.args
+        phase = args.get("phase") or PHASES[args["state"]]
         status = task_vars.get(phase, {}).get(host, "ok")
         record = {"phase": phase, "host": host, "status": status}
         if status == "cut":
@@ -70,7 +76,11 @@ class ActionModule(ActionBase):
             rollouts = {agent["name"]: agent["rollout"] for agent in task_vars["agentfactory_agents"]}
             record.update(status="pending" if status == "ok" else status, agents=list(rollouts), rollouts=rollouts)
             record["removals"] = task_vars.get("removals", {}).get(host, [])
+        if phase == "retire":
+            Display().display(f"retire {host}: {args['leaving']}")
         if phase == "activate":
+            if write := task_vars.get("write", {}).get(host):
+                Path(write["path"]).write_text(write["text"])
             deadline = time.monotonic() + 60
             while task_vars.get("after", {}).get(host, host) not in {host, *ledger.last("activate")}:
                 assert time.monotonic() < deadline, "the host before this one was not activated"
@@ -127,6 +137,10 @@ def _silences(url: str) -> list[dict[str, Any]]:
 
 
 def _play(project: Path, *arguments: str) -> tuple[int, str]:
+    return _ansible(project, "-i", "fleet.yml", "play.yml", *arguments)
+
+
+def _ansible(project: Path, *arguments: str) -> tuple[int, str]:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(project),
@@ -134,7 +148,7 @@ def _play(project: Path, *arguments: str) -> tuple[int, str]:
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
     }
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "fleet.yml", "play.yml", *arguments]
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), *arguments]
     done = subprocess.run(
         command, check=False, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
@@ -197,6 +211,75 @@ def test_rollouts(project: Path, arguments: list[str], code: int, seen: list[str
     assert [part for part in seen if part not in text] == [], text
     assert [part for part in unseen if part in text] == [], text
     assert text.count("Fleet lab: ") <= 1
+
+
+PLANNED = """
+plugin: agentfactory.core.fleet
+inventory: hosts.yml
+environment: lab
+artifacts: dist
+agents:
+  toy: {version: "1", source: toy, hosts: "h2,h3", count: 2, rollout: {waves: [100%], max_failures: 1}}
+"""
+BEFORE = "plugin: agentfactory.core.fleet\nagents:\n  toy: {h1: [0], h3: [1]}\n"
+MOVED = {"removals": {"h1": ["toy@0"]}, "stage": {f"h{number}": "unchanged" for number in (4, 5, 6)}}
+"""what staging finds for the plan, which moves toy@0 from h1 to h2"""
+
+
+@pytest.fixture
+def planned(project: Path) -> Path:
+    """A plan, and the plays of deploy as they are, but for packaging, with this file's action in place of those that work on hosts."""
+    (project / "fleet.yml").write_text(PLANNED)
+    (project / "placement.yml").write_text(BEFORE)
+    hosts = yaml.safe_load(HOSTS)
+    hosts["all"]["vars"]["agentfactory_capacity"] = {"cpu": 1, "memory": "1G"}
+    (project / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    for name, target in (("deploy", "play"), ("rollout", "rollout")):
+        text = (ROOT / "playbooks" / f"{name}.yml").read_text()
+        plays = yaml.safe_load(re.sub(r"agentfactory\.core\.agent_(service|release):", "toy:", text))
+        for play in plays:
+            if play["name"].startswith("Package"):
+                play["tasks"] = [{"debug": {"msg": "packaged"}}]
+        (project / f"{target}.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    _plan(project)
+    return project
+
+
+def _plan(project: Path, *arguments: str) -> None:
+    command = ("agentfactory.core.plan", "-i", "hosts.yml", "-e", "fleet=fleet.yml", *arguments)
+    code, text = _ansible(project, *command)
+    assert code == 0, text
+
+
+def _deploy(project: Path, *arguments: str, **facts: Any) -> tuple[int, str]:
+    return _play(project, "-e", "plan=plan.json", "-e", json.dumps({**MOVED, **facts}), *arguments)
+
+
+def test_a_plan_is_carried_out_and_settled(planned: Path) -> None:
+    code, text = _deploy(planned)
+    assert code == 0, text
+    assert "retire h1: last" in text
+    assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
+
+
+def test_what_is_settled_is_the_plan_that_the_run_began_with(planned: Path) -> None:
+    """Somebody plans during the deploy: the file is another one by its end."""
+    other = {**json.loads((planned / "plan.json").read_text()), "placement": {"toy": {"h3": [0, 1]}}}
+    code, text = _deploy(planned, write={"h2": {"path": str(planned / "plan.json"), "text": json.dumps(other)}})
+    assert code == 0, text
+    assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
+
+
+def test_a_run_begins_with_the_plan_that_its_fleet_was_read_with(planned: Path) -> None:
+    other = json.dumps({**json.loads((planned / "plan.json").read_text()), "placement": {"toy": {"h3": [0, 1]}}})
+    task = {"copy": {"dest": str(planned / "plan.json"), "content": other, "mode": "0600"}, "run_once": True}
+    first = [{"name": "Plan", "hosts": "h1", "gather_facts": False, "tasks": [task]}]
+    path = planned / "play.yml"
+    path.write_text(yaml.safe_dump([*first, *yaml.safe_load(path.read_text())], sort_keys=False))
+    code, text = _deploy(planned)
+    assert code, text
+    assert "is another plan than this run began with" in text
+    assert "Wave" not in text
 
 
 def test_a_run_within_a_run_has_its_own_ledger(project: Path) -> None:
