@@ -34,8 +34,17 @@ class ActionModule(AgentAction):
         removals = self._due(self.options["leaving"])
         if not removals:
             return {"changed": False, "changes": []}
-        result = Service(self).run("started", removals=removals, planned=[])
-        self.record("ok", messages=result["changes"])
+        last = (
+            self.options["leaving"] == "last"
+        )  # then the verdict tells what failed; before anything is activated it ends the run
+        try:
+            result = Service(self).run("started", removals=removals, planned=[], fail=not last)
+        except RemoteError as error:
+            if not last:
+                raise
+            result = {"changed": True, "failures": str(error).splitlines()}
+        failures = result.get("failures", [])
+        self.record("failed" if failures else "ok", messages=failures or result["changes"])
         return result
 
     def _due(self, when: str) -> list[str]:

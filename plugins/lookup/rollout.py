@@ -17,7 +17,7 @@ options:
       - V(managed) gives the group of the fleet's hosts. It fails where the inventory has no fleet, and where C(-e agents=) names an
         agent that the fleet does not declare. Where a playbook that imports this one sets the variable C(agentfactory_limit), a list
         of hosts, it gives those of them that are in the group.
-      - V(stage) does the same and begins a run.
+      - V(stage) does the same and begins a run. With V(plan) after it, the plays carry out C(-e plan=FILE); without, a plan is refused.
       - V(package) gives the same group where an artifact is missing that can be packaged from its source, or where the source
         was touched since, else nothing.
       - V(only) gives the names of C(-e agents=) as a list; nothing where it is not given, and so all are meant.
@@ -131,10 +131,12 @@ def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
     return plan
 
 
-def _stage(variables: dict[str, Any]) -> str | list[str]:
+def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
     managed = _managed(variables)
     if _only_listing() or not managed:
         return managed
+    if variables.get("plan") and carries != "plan":
+        raise AnsibleError(f"-e plan={variables['plan']}: only a deploy carries out a plan")
     plan = _plan_given(variables)
     groups = variables["groups"]
     limited = set(variables.get("ansible_play_hosts_all") or groups[GROUP])
@@ -302,7 +304,11 @@ def _retire(variables: dict[str, Any]) -> list[str]:
             Display().display(f"{path} says now where instances run")
     if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
         return []
-    return _leaving(planned["hosts"], "last")
+    hosts = _leaving(planned["hosts"], "last")
+    for host in hosts if ledger.once("retire") else []:  # until it says how it went
+        said = "retiring: unreachable, or ended before it could say how"
+        ledger.append({"phase": "retire", "host": host, "status": "unreachable", "messages": [said]})
+    return hosts
 
 
 def _batches(variables: dict[str, Any]) -> list[int]:

@@ -186,9 +186,10 @@ def undo(planned: Plan, activated: Records) -> list[str]:
     return [host for hosts in waves for host in hosts if activated.get(host, {}).get("switched")]
 
 
-def failed(planned: Plan, staged: Records, activated: Records, undone: Records) -> list[str]:
-    """The hosts that the verdict is about: the failed ones, else, where nothing was allowed to start, the pending."""
-    bad = {host for phase in (staged, activated, undone) for host, record in phase.items() if record["status"] in BAD}
+def failed(planned: Plan, staged: Records, activated: Records, *after: Records) -> list[str]:
+    """The hosts that the verdict is about: the failed ones, also of the phases `after` activation, else, where nothing was allowed to
+    start, the pending."""
+    bad = {host for phase in (staged, activated, *after) for host, record in phase.items() if record["status"] in BAD}
     bad.update(silent(planned, activated), planned["silent"])
     found = [host for host in dict.fromkeys([*planned["hosts"], *staged, *planned["silent"]]) if host in bad]
     return found or (planned["hosts"] if planned["reason"] is not None else [])

@@ -22,14 +22,16 @@ class Story:
     staged: dict[str, dict[str, Any]]
     activated: dict[str, dict[str, Any]]
     undone: dict[str, dict[str, Any]]
+    retired: dict[str, dict[str, Any]]
 
     @classmethod
     def read(cls, ledger: Ledger) -> "Story":
         planned = ledger.make_plan()
-        return cls(ledger.begin() or {}, planned, ledger.last("stage"), ledger.last("activate"), ledger.last("undo"))
+        phases = (ledger.last(phase) for phase in ("stage", "activate", "undo", "retire"))
+        return cls(ledger.begin() or {}, planned, *phases)
 
     def failed(self) -> list[str]:
-        return rollout.failed(self.plan, self.staged, self.activated, self.undone)
+        return rollout.failed(self.plan, self.staged, self.activated, self.undone, self.retired)
 
     def reason(self) -> str | None:
         """Why the rollout ended early, else None."""
@@ -40,7 +42,9 @@ class Story:
 def verdict(story: Story, host: str) -> str:
     """What went wrong on a host, a line a message; where nothing did, why the run failed all the same."""
     lines: list[str] = []
-    for phase, what in ((story.staged, "staging"), (story.activated, "activation"), (story.undone, "undoing")):
+    for phase, what in (
+        (story.staged, "staging"), (story.activated, "activation"), (story.undone, "undoing"), (story.retired, "retiring")
+    ):  # fmt: skip
         record = phase.get(host, {})
         if record.get("status") in rollout.BAD:
             lines += record.get("messages") or [f"{what}: {record['status']}"]

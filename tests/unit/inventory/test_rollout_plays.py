@@ -262,6 +262,37 @@ def test_a_plan_is_carried_out_and_settled(planned: Path) -> None:
     assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
 
 
+def test_what_is_proven_elsewhere_is_retired_also_where_a_host_failed_within_the_budget(planned: Path) -> None:
+    code, text = _deploy(planned, activate={"h3": "failed"})
+    assert code == 2, text
+    assert "retire h1: last" in text
+    assert text.index("retire h1: last") < text.index("Failed: h3"), "and the verdict is the last word"
+    assert yaml.safe_load((planned / "placement.yml").read_text()) == yaml.safe_load(BEFORE), "not all of it is proven"
+
+
+@pytest.mark.parametrize("status", ["failed", "cut"])
+def test_what_cannot_be_retired_is_in_the_verdict(planned: Path, status: str) -> None:
+    code, text = _deploy(planned, retire={"h1": status})
+    assert code == 2, text
+    assert "Failed: h1" in text
+    assert "retiring: " in text
+
+
+def test_nothing_is_retired_for_a_host_that_failed_or_once_the_budget_is_spent(planned: Path) -> None:
+    for activate in ({"h2": "failed"}, {"h2": "failed", "h3": "failed"}):
+        code, text = _deploy(planned, activate=activate)
+        assert code == 2, text
+        assert "retire h1" not in text
+
+
+def test_only_a_deploy_carries_out_a_plan(planned: Path) -> None:
+    path = planned / "play.yml"
+    path.write_text(path.read_text().replace(", ''plan''", ""))
+    code, text = _deploy(planned)
+    assert code, text
+    assert "only a deploy carries out a plan" in text
+
+
 def test_what_is_settled_is_the_plan_that_the_run_began_with(planned: Path) -> None:
     """Somebody plans during the deploy: the file is another one by its end."""
     other = {**json.loads((planned / "plan.json").read_text()), "placement": {"toy": {"h3": [0, 1]}}}
