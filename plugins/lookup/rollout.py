@@ -62,6 +62,7 @@ from typing import Any
 
 from ansible import context
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
@@ -88,7 +89,11 @@ class LookupModule(LookupBase):
         if not terms or terms[0] not in _TERMS:
             raise AnsibleError(f"the first term must be one of {', '.join(_TERMS)}")
         given = dict(variables or {})
-        for name in ("agents", "agentfactory_limit"):  # a playbook that imports this one gives them as templates
+        for name in (
+            "agents",
+            "agentfactory_limit",
+            "overwrite",
+        ):  # a playbook that imports this one gives them as templates
             if name in given:
                 given[name] = self._templar.template(given[name])
         try:
@@ -120,8 +125,13 @@ def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
     path, fleet = str(variables["plan"]), _declared(variables) or {}
     if fleet.get("agentfactory_plan") != os.path.abspath(path):
         raise AnsibleError(f"-e plan={path}: the inventory was read without this plan, so it cannot be carried out")
-    if context.CLIARGS.get("subset") or variables.get("agents") is not None:
-        raise AnsibleError(f"-e plan={path}: a plan is of the whole fleet, and goes without --limit and -e agents=")
+    narrower = (variables.get(name) is not None for name in ("agents", "agentfactory_limit"))
+    if context.CLIARGS.get("subset") or any(narrower):
+        raise AnsibleError(
+            f"-e plan={path}: a plan is of the whole fleet, and goes without --limit, agentfactory_limit and -e agents="
+        )
+    if boolean(variables.get("overwrite", False), strict=False):
+        raise AnsibleError(f"-e plan={path}: overwrite=true would deploy other artifacts than the plan was made of")
     try:
         plan = document.load(path, path)
     except _fleet.FleetError as error:

@@ -285,6 +285,22 @@ def test_nothing_is_retired_for_a_host_that_failed_or_once_the_budget_is_spent(p
         assert "retire h1" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--limit", "h1"], "goes without --limit"),
+        (["-e", "agents=toy"], "a plan is of the whole fleet"),
+        (["-e", '{"agentfactory_limit": ["h1"]}'], "a plan is of the whole fleet"),
+        (["-e", "overwrite=true"], "overwrite=true would deploy other artifacts"),
+    ],
+)
+def test_what_a_plan_goes_without(planned: Path, arguments: list[str], reason: str) -> None:
+    code, text = _deploy(planned, *arguments)
+    assert code, text
+    assert reason in text
+    assert "packaged" not in text
+
+
 def test_only_a_deploy_carries_out_a_plan(planned: Path) -> None:
     path = planned / "play.yml"
     path.write_text(path.read_text().replace(", ''plan''", ""))
