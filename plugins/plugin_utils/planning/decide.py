@@ -11,7 +11,7 @@ from .. import placement
 from ..capacity.study import Ask
 from ..fleet import Fleet
 from ..fleet_placement import Placed, current
-from ..fleet_problem import Given, gone, problem
+from ..fleet_problem import Given, concerned, gone, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
 from .demand import Demand, demands
@@ -63,10 +63,11 @@ class _Deciding:
     warnings: list[str] = field(default_factory=list)
 
     def solve(self, counts: Mapping[str, int]) -> Answer:
-        fleet = self.inputs.fleet
+        fleet, runs = self.inputs.fleet, current(self.inputs.placed, self.inputs.fleet.counted)
+        matters = concerned(fleet, runs)
         question = problem(
-            fleet, self.inputs.given, current(self.inputs.placed, fleet.counted), drain=self.asked.drain,
-            failed=self.failed, counts=counts,
+            fleet, self.inputs.given, runs, drain=[host for host in self.asked.drain if host in matters],
+            failed=[host for host in self.failed if host in matters], counts=counts,
         )  # fmt: skip
         return placement.solve(question, proof=self.asked.proof)
 
@@ -79,8 +80,12 @@ class _Deciding:
                     host: len(declared["instances"]) for host in fleet.hosts[name] if host not in self.failed
                 }
         for name, there in (answer.placement if answer else {}).items():
-            found[name] = in_numbers(there)
+            found[name] = self.up(there)
         return found
+
+    def up(self, there: Mapping[int, str]) -> dict[str, int]:
+        """index -> host, as host -> how many; what is fixed on a lost host is placed there and does not run."""
+        return in_numbers({index: host for index, host in there.items() if host not in self.failed})
 
 
 def in_numbers(there: Mapping[int, str]) -> dict[str, int]:
@@ -94,6 +99,8 @@ def in_numbers(there: Mapping[int, str]) -> dict[str, int]:
 def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     """The plan without its `identity`. PlacementError, CapacityError or ReliabilityError where the question makes no sense."""
     fleet = inputs.fleet
+    if unknown := [f"drain: {host} is no host of the fleet" for host in asked.drain if host not in fleet.declared]:
+        raise PlacementError(unknown)
     running = {name: sum(map(len, inputs.placed.get(name, {}).values())) for name in fleet.counted}
     running |= {
         name: len(a["instances"]) * len(fleet.hosts[name]) for name, a in fleet.agents.items() if name not in running
@@ -162,7 +169,7 @@ def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
 
 
 def _unavailability(deciding: _Deciding, answer: Answer, name: str) -> float:
-    where = in_numbers(answer.placement[name])
+    where = deciding.up(answer.placement[name])
     return deciding.domains.available(where, deciding.demands[name].needed, None).unavailability
 
 

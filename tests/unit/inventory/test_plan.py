@@ -121,7 +121,7 @@ def test_a_fleet_that_moved_is_refused_before_anything_is_done(project: Project)
 
 def test_questions_that_cannot_be_answered(project: Project) -> None:
     for arguments, reason in (
-        (("-e", "drain=h9"), "drain: h9 is no host of an agent with count"),
+        (("-e", "drain=h9"), "drain: h9 is no host of the fleet"),
         (("-e", "lose_zone=z"), "lose_zone: no host is in zone z; zones are a, b, c"),
         (("-e", "cores=0.5"), "no place for 2 of gateway"),
     ):

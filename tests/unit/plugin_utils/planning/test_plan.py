@@ -148,6 +148,26 @@ def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
         plan(lose_zone="z")
 
 
+def test_what_is_fixed_on_a_lost_host_is_not_up(plan: Plan) -> None:
+    agents = gateway(count=5, state_portable=False)
+    row = plan(agents, SPREAD, lose_zone="a")["agents"][0]
+    assert (row["count"], row["hosts"], row["slo"]["kept"]) == (3, 2, False)
+    assert row["availability"]["unavailability"] == 1.0
+    # and so as many more are planned as are needed of those that are left
+    auto = plan(gateway(state_portable=False, slo={"below": 0.2, "availability": 0.9}), SPREAD, lose_zone="a")
+    assert sum(map(len, auto["placement"]["gateway"].values())) == 7
+
+
+def test_hosts_without_counted_agents_are_drained_and_lost_as_well(plan: Plan) -> None:
+    agents = {**gateway(hosts="h1,h2"), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
+    lost = plan(agents, lose_zone="c")
+    assert lost["agents"][1]["count"] == 2
+    drained = plan(agents, drain=("h3",))
+    assert any(line.startswith("h3: watch stays") for line in drained["warnings"])
+    with pytest.raises(placement.PlacementError, match="drain: h9 is no host of the fleet"):
+        plan(agents, drain=("h9",))
+
+
 def test_which_single_loss_breaks_the_promise(plan: Plan) -> None:
     losses = {(one["kind"], one["name"]): one["breaks"][0] for one in plan(None, SPREAD)["losses"]}
     assert set(losses) == {
