@@ -191,7 +191,7 @@ def render(placement: Mapping[str, Mapping[int, str]], hosts: Sequence[str]) -> 
         by_host: dict[str, list[int]] = {host: [] for host in hosts}
         for index, host in sorted(there.items()):
             by_host.setdefault(host, []).append(index)
-        lines.append(f"  {name}:" if there else f"  {name}: {{}}")
+        lines.append(f"  {_quoted(name)}:" if there else f"  {_quoted(name)}: {{}}")
         lines += [f"    {_quoted(host)}: {indexes}" for host, indexes in by_host.items() if indexes]
     return _HEAD + ("agents:\n" + "\n".join(lines) + "\n" if lines else "agents: {}\n")
 
@@ -205,8 +205,8 @@ def settle(path: str, placed: Placed, hosts: Sequence[str]) -> bool:
     return changed
 
 
-def _quoted(host: str) -> str:
-    """A host's name as a YAML key that is read as a string again: a name may look like a number or a truth value."""
-    plain = host.replace("-", "").replace(".", "").replace("_", "").isalnum() and host.isascii()
-    tricky = host.lower() in ("yes", "no", "on", "off", "true", "false", "null", "y", "n") or not host[:1].isalpha()
-    return "'" + host.replace("'", "''") + "'" if tricky or not plain else host
+def _quoted(name: str) -> str:
+    """A name as a YAML key that is read as a string again: a name may look like a number or a truth value."""
+    plain = name.replace("-", "").replace(".", "").replace("_", "").isalnum() and name.isascii()
+    tricky = name.lower() in ("yes", "no", "on", "off", "true", "false", "null", "y", "n") or not name[:1].isalpha()
+    return "'" + name.replace("'", "''") + "'" if tricky or not plain else name

@@ -142,11 +142,15 @@ def test_planning_needs_no_placement(tmp_path: Path) -> None:
 NAMES = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.:-]{0,12}", fullmatch=True)
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b-c"]), st.dictionaries(st.integers(0, 30), NAMES, max_size=8)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b-c", "on", "no", "y"]), st.dictionaries(st.integers(0, 30), NAMES, max_size=8)
+    )
+)
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, there: dict[str, dict[int, str]]
 ) -> None:
-    """Also where a host is called `no`, `1` or `1e3`."""
+    """Also where a host is called `no`, `1` or `1e3`, or an agent `on`."""
     path = tmp_path_factory.mktemp("placed") / "placement.yml"
     path.write_text(fleet_placement.render(there, ["h1", "h2"]))
     placed, problems = fleet_placement.read(str(path), "placement.yml")
