@@ -47,6 +47,7 @@ class Monitored:
         self.variables = folder / "monitoring.yml"
         self._write_inventory(folder, groups)
         self._write_variables(folder, variables)
+        self._forget()
 
     def _write_inventory(self, folder: Path, groups: tuple[str, ...]) -> None:
         (lab,) = yaml.safe_load((self.fleet.lab.inventory / "hosts.yml").read_text()).values()
@@ -140,11 +141,10 @@ class Monitored:
             and item["labels"]["severity"] == "page" and datetime.fromisoformat(item["startsAt"]) > since
         ]  # fmt: skip
 
-    def forget(self) -> None:
-        """Begin without what an earlier test has recorded here: it would be seen for five minutes."""
-        self.server.sh(
-            "systemctl stop prometheus 2>/dev/null; rm -rf /var/lib/prometheus/metrics2 /var/lib/prometheus/alertmanager"
-        )
+    def _forget(self) -> None:
+        """Begin without what an earlier file's tests have left here: series would be seen for five minutes, silences for longer."""
+        places = "/var/lib/prometheus/metrics2 /var/lib/prometheus/alertmanager"
+        self.server.sh(f"systemctl stop prometheus prometheus-alertmanager 2>/dev/null; rm -rf {places}")
 
     def hurry(self, minute: int, instead: Mapping[str, Mapping[str, str]]) -> None:
         """Load the rules of the role with a minute of `for` (and of a group's interval) of so many seconds.

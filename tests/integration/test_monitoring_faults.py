@@ -104,7 +104,6 @@ def monitored(module_fleet: Fleet, shelf: Shelf, tmp_path_factory: pytest.TempPa
         for version in ("1.0.0", "1.1.0"):
             # An activation lasts so long that at least one scrape of each host sees it.
             shelf.put("faulty-agent", version, name=name, health={"bake": 4})
-    made.forget()
     try:
         deploy = declare(module_fleet, "1.0.0").start("deploy")
         made.run().ok()
