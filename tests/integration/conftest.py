@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the tests on real hosts: a lab of their own, artifacts, and a fleet that leaves nothing behind.
 
-AGENTFACTORY_LAB=<inventory directory> uses hosts that are there already (each must be this test run's alone);
+AGENTFACTORY_LAB=<inventory directory> uses hosts that are there already (each must be this test run's alone; one worker, `-n 0`);
 AGENTFACTORY_KEEP_LAB=1 leaves the hosts running for the next time. With `-n 2 --dist loadfile` files run side by side, each
 worker on a lab of its own: what they wait for, they wait for together.
 """
