@@ -29,6 +29,8 @@ INSTANT = re.compile(r".*_timestamp_seconds$|.*_(start|boot)_time_seconds$|ALERT
 # Anomalies compare with the day before: of these the past is long.
 LONG = ("agentfactory_agent_cpu_seconds_total", "agentfactory_agent_memory_bytes")
 HOURS = 31
+BLOCK = 2 * 3600
+"""Seconds. Of Prometheus, aligned with the clock."""
 
 Samples = list[tuple[str, str, float]]
 """Name, series, value"""
@@ -104,11 +106,12 @@ def _put_rules(folder: Path) -> list[dict[str, str]]:
 
 
 def _record_yesterday(folder: Path, signals: list[dict[str, str]], now: float) -> None:
-    """What these rules would have recorded."""
+    """What these rules would have recorded. From a block's beginning: promtool ends at a block that no evaluation falls into."""
     _write(folder / "yesterday.yml", {"groups": [{"name": "yesterday", "interval": "5m", "rules": signals}]})
     _write(folder / "prometheus.yml", {})
     with running(folder) as address:
-        span = ["--start", str(int(now) - HOURS * 3600), "--end", str(int(now) - 600), "--output-dir", "data"]
+        start = (int(now) - HOURS * 3600) // BLOCK * BLOCK
+        span = ["--start", str(start), "--end", str(int(now) - 600), "--output-dir", "data"]
         promtool(folder, "tsdb", "create-blocks-from", "rules", *span, "--url", f"http://{address}", "yesterday.yml")
 
 
