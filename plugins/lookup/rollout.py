@@ -74,7 +74,6 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import (
     rollout,
     rollout_report,
     run,
-    silence,
     whoami,
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
@@ -157,6 +156,7 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
             "hosts": [host for host in (groups[GROUP] if managed == GROUP else managed) if host in limited],
             "check": bool(variables.get("ansible_check_mode", False)),
             "confirm_removals": _number(variables, "confirm_removals"),
+            "only": _chosen(variables),
             "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
         }
     )
@@ -174,7 +174,8 @@ def _read_ahead(variables: dict[str, Any]) -> None:
     """
     from ansible_collections.agentfactory.core.plugins.plugin_utils import artifact, declare, remote
 
-    remote.library_packed()
+    remote.library_sources()
+    whoami.who(variables)
     fleet, chosen = _declared(variables) or {}, _chosen_agents(variables)
     for name, version in fleet.get("agentfactory_versions", {}).items():
         if version and (chosen is None or name in chosen):
@@ -185,7 +186,7 @@ def _read_ahead(variables: dict[str, Any]) -> None:
 
 
 def _only(variables: dict[str, Any]) -> list[str] | None:
-    """For the option `only` of a task. A filter (`default(omit)`) would have each host's fork import all of Ansible's: 6 ms."""
+    """For the option `only` of a task outside a run. A filter (`default(omit)`) would have each host's fork import all of Ansible's."""
     return _chosen(variables)
 
 
@@ -259,6 +260,8 @@ def _silence(variables: dict[str, Any], planned: rollout.Plan) -> None:
     url = _of_hosts(variables, planned["hosts"][0], "agentfactory_alertmanager_url")
     if not url or (ledger.begin() or {}).get("check") or not ledger.once("silence"):
         return
+    from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
+
     who = whoami.who(variables)
     try:
         found = silence.begin(
@@ -272,6 +275,8 @@ def _silence(variables: dict[str, Any], planned: rollout.Plan) -> None:
 
 def _lift(ledger: Ledger) -> None:
     for record in ledger.records("silence"):
+        from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
+
         try:
             silence.lift(record["url"], record["silence"])
         except silence.SilenceError as error:

@@ -61,7 +61,7 @@ options:
   only:
     description:
       - The names of the agents that this is about, or agent ids (C(thermostat@0)) for single instances, as a list or with commas
-        between them. Without it, all.
+        between them. Without it, all; in a rollout those of C(-e agents=).
     type: list
     elements: str
 seealso:

@@ -102,8 +102,13 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         return str(self._templar.template(given)) if given else ""
 
     def only(self) -> list[str] | None:
-        """What this task is about, as agents' names and agent ids; None for all."""
+        """What this task is about, as agents' names and agent ids; None for all.
+
+        What a whole run is about need not be said by its tasks: there each host's fork would compile a template for it.
+        """
         given = self.options.get("only")
+        if given is None:
+            given = (self.ledger.begin() or {}).get("only")
         if given is None:
             return None
         return [name.strip() for item in given for name in str(item).split(",") if name.strip()]

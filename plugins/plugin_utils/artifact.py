@@ -16,9 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .oci import ANNOTATION, REF_NAME
 from .tree import FileEntry, content_digest, list_problem, tree_digest
 
+REF_NAME = "org.opencontainers.image.ref.name"
+ANNOTATION = "io.agentfactory."
 _MAX_JSON = 64 << 20
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 # what reading a damaged archive raises

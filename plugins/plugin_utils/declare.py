@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from . import config as _config
-from . import preview
 from .artifact import Artifact, ArtifactError, Artifacts
 from .manifest import ManifestError, validate_config
 
@@ -25,6 +24,8 @@ def packaged(root: str, name: str, version: str) -> Artifact:
     try:
         return Artifacts(root).open(name, version)
     except ArtifactError as error:
+        from . import preview
+
         for directory in preview.find():  # check mode has not packaged it for good
             if version in Artifacts(directory).versions(name):
                 return Artifacts(directory).open(name, version)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..module_utils.files import write_atomic
 from . import _checks as c
 from ._manifest_fields import NAME
 
@@ -201,6 +200,8 @@ def settle(path: str, placed: Placed, hosts: Sequence[str]) -> bool:
     file, text = Path(path), render(current(placed, placed), hosts)
     changed = not file.exists() or file.read_text(encoding="utf-8") != text
     if changed:
+        from ..module_utils.files import write_atomic
+
         write_atomic(file, text.encode(), 0o644)
     return changed
 

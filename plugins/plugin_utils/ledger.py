@@ -27,6 +27,8 @@ class Begin(TypedDict):
     """those that are to be staged, in inventory order"""
     check: bool
     confirm_removals: int | None
+    only: NotRequired[list[str] | None]
+    """agents and agent ids that this run is about; None for all"""
     planned: NotRequired[dict[str, dict[str, moves.Leaving]]]
     """host -> agent id that a plan takes from it -> how"""
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .artifact import ANNOTATION, REF_NAME
 from .manifest import canonical
 from .tree import Entry
 
@@ -29,8 +30,6 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-REF_NAME = "org.opencontainers.image.ref.name"
-ANNOTATION = "io.agentfactory."
 Descriptor = dict[str, Any]
 _USUAL = "6efa95a26b3549dd760d3e775854bf6b022d668022a4ae43848ef3d1330e75e6"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from . import build, oci, source
 from . import tree as trees
-from .artifact import Artifact, ArtifactError, Artifacts, Image
+from .artifact import ANNOTATION, Artifact, ArtifactError, Artifacts, Image
 from .difference import before, difference
 from .manifest import Manifest, canonical, load, stored, target_problems
-from .target import Target
+from .target import Target, check
 from .tree import FileEntry, PackageError, Tree
 
 
@@ -68,7 +68,7 @@ class _Made:
     files: list[FileEntry]
 
     def note(self, key: str) -> str:
-        return str(self.descriptor["annotations"][oci.ANNOTATION + key])
+        return str(self.descriptor["annotations"][ANNOTATION + key])
 
 
 def package(request: Request) -> Result:
@@ -168,7 +168,7 @@ def _make(manifest: Manifest, agent: build.Source, target: Target, blobs: oci.Bl
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         dependencies, code = agent.trees(target, Path(folder))
         whole = trees.merge(dependencies, code)
-        trees.check(whole, target)
+        check(whole, target)
         build.check_commands(manifest, whole)
         files = trees.file_list(whole)
         digests = canonical(files)
@@ -269,7 +269,7 @@ def _planned(
         else {}
     )
     targets = [
-        {key: image["annotations"][oci.ANNOTATION + key] for key in ("target", "tree", "content")} for image in images
+        {key: image["annotations"][ANNOTATION + key] for key in ("target", "tree", "content")} for image in images
     ]
     size = sum(blob.stat().st_size for blob in blobs.directory.iterdir())
     return Result(

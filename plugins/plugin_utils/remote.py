@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import whoami
+from . import run, whoami
 
 LIBRARY = Path(__file__).resolve().parent.parent / "module_utils"
 NEEDS_LIBRARY = "AGENTFACTORY-NEEDS-LIBRARY"
@@ -86,10 +86,10 @@ def library_sources() -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest()[:16], data
 
 
-@cache
 def library_packed() -> bytes:
     """What is sent of the library to a host that lacks it."""
-    return zlib.compress(library_sources()[1], 6)
+    digest, sources = library_sources()
+    return run.kept(f"library-{digest}", lambda: zlib.compress(sources, 6))
 
 
 class Remote:

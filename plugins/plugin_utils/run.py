@@ -7,15 +7,18 @@ The main process begins a run; its forks learn of it through the environment the
 process's pid, so an ansible-playbook that is started from within a task does not take the outer run for its own.
 """
 
+import fcntl
 import os
 import re
 import secrets
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 
 ENV = "AGENTFACTORY_RUN"
 KEEP_DAYS = 7
+PRUNE_SECONDS = 3600
 _ID = re.compile(r"\d{8}T\d{6}-(\d+)-[0-9a-f]{6}")
 
 
@@ -27,8 +30,20 @@ def begin() -> str:
     """Start a run in this process and its forks to come; returns its id."""
     run = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{secrets.token_hex(3)}"
     os.environ[ENV] = run
-    prune()
+    if _due(os.path.join(directory(), "pruned")):
+        prune()
     return run
+
+
+def _due(stamp: str) -> bool:
+    """Whether the last pruning is a while ago; then this is the next one."""
+    try:
+        if 0 <= time.time() - os.stat(stamp).st_mtime < PRUNE_SECONDS:
+            return False
+    except FileNotFoundError:
+        pass
+    with open(stamp, "wb"):
+        return True
 
 
 def current() -> str | None:
@@ -51,6 +66,23 @@ def directory() -> str:
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) & 0o077:
             raise RunError(f"{path} must be a directory that only user {os.getuid()} can use: remove it")
     return os.path.join(base, "runs")
+
+
+def kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """What `name` stands for (a digest of all that it depends on): made by the first who asks, for all processes and runs of a week."""
+    path = os.path.join(directory(), name)
+    with open(f"{path}.lock", "wb") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            data = make()
+            with open(f"{path}.new", "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())  # it is not made again where it is cut short
+            os.replace(f"{path}.new", path)
+            return data
+    with open(path, "rb") as stream:
+        return stream.read()
 
 
 def prune(*, days: float = KEEP_DAYS) -> None:

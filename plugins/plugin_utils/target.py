@@ -5,8 +5,9 @@
 
 from dataclasses import dataclass
 
-from .elf import Needs
+from . import elf
 from .manifest import TARGET
+from .tree import Entry, PackageError, Tree, list_problem
 
 # The manylinux platforms that uv knows, as glibc's minor version: a wheel made for an older one runs on a newer.
 _MANYLINUX = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
@@ -50,7 +51,7 @@ class Target:
         minor = max(known for known in _MANYLINUX if (2, known) <= self.glibc)
         return f"{machine}-manylinux_2_{minor}"
 
-    def refuses(self, needs: Needs) -> str:
+    def refuses(self, needs: elf.Needs) -> str:
         """Why a compiled file with these needs does not run here; empty where it does."""
         if needs.machine != self.machine:
             return f"is for {needs.machine}"
@@ -61,3 +62,26 @@ class Target:
         if needs.glibc and self.glibc and needs.glibc > self.glibc:
             return f"needs glibc {needs.glibc[0]}.{needs.glibc[1]}"
         return ""
+
+
+def check(tree: Tree, target: Target) -> None:
+    """PackageError where a path is unsafe or a compiled file does not run on the target."""
+    listed = [{"path": path, **({} if entry.link is None else {"link": entry.link})} for path, entry in tree.items()]
+    if reason := list_problem(listed):
+        raise PackageError(reason)
+    for path, entry in tree.items():
+        if entry.link is not None or not _is_elf(entry):
+            continue
+        try:
+            refused = target.refuses(elf.needs(entry.read()))
+        except elf.ElfError as error:
+            raise PackageError(f"{path} {error}") from error
+        if refused:
+            raise PackageError(f"{path} {refused}, but the target is {target.name}")
+
+
+def _is_elf(entry: Entry) -> bool:
+    if isinstance(entry.content, bytes):
+        return entry.content.startswith(elf.MAGIC)
+    with entry.content.open("rb") as stream:
+        return stream.read(4) == elf.MAGIC

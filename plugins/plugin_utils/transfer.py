@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is sent to a host: the lists of files of the trees it lacks, and those files that it does not have yet."""
 
-import fcntl
 import hashlib
-import os
+import json
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
@@ -39,7 +38,7 @@ class Stock:
         """For what a host said that it needs: ``{"trees": [...], "held": [...]}`` or ``{"files": [...]}``."""
         self._trees.update(lists(need.get("trees", []), self._images))
         missing = set(need["files"]) if "files" in need else None
-        known, complete = known_files(self._agents, self._artifacts, need.get("held", []))
+        known, complete = known_in_run(self._agents, self._artifacts, need.get("held", []))
         if not complete and missing is None:
             missing = set()  # what it has of them, only the host can say
         wanted = blobs(self._trees, missing, known)
@@ -72,6 +71,20 @@ def known_files(agents: Iterable[dict[str, Any]], artifacts: str, held: Iterable
     return files, not wanted
 
 
+def known_in_run(agents: list[dict[str, Any]], artifacts: str, held: list[str]) -> tuple[set[str], bool]:
+    """The same, but looked up once in a rollout: most of its hosts hold the same, and each is asked in a process of its own."""
+
+    def look() -> bytes:
+        files, complete = known_files(agents, artifacts, held)
+        return json.dumps([sorted(files), complete]).encode()
+
+    if not held or not (rollout := run.current()):
+        return known_files(agents, artifacts, held)
+    question = repr((rollout, artifacts, sorted(agent["name"] for agent in agents), sorted(held)))
+    files, complete = json.loads(run.kept("known-" + hashlib.sha256(question.encode()).hexdigest()[:32], look))
+    return set(files), complete
+
+
 def lists(trees: Iterable[str], images: dict[str, Image]) -> dict[str, list[dict[str, Any]]]:
     """tree digest -> its file list."""
     return {tree: [dict(item) for item in images[tree].files()] for tree in trees}
@@ -89,19 +102,9 @@ def payload(wanted: list[list[Any]], trees: Iterable[str], images: dict[str, Ima
     if not wanted:
         return b""
     name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:32]
-    path = os.path.join(run.directory(), f"spool-{name}")
-    with open(f"{path}.lock", "wb") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not os.path.exists(path):
-            data = remote.spool(_contents([sha256 for sha256, _size in wanted], trees, images))
-            with open(f"{path}.new", "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())  # it is used for a week, and is not made again where it is cut short
-            os.replace(f"{path}.new", path)
-            return data
-    with open(path, "rb") as stream:
-        return stream.read()
+    return run.kept(
+        f"spool-{name}", lambda: remote.spool(_contents([sha256 for sha256, _size in wanted], trees, images))
+    )
 
 
 def _contents(order: list[str], trees: Iterable[str], images: dict[str, Image]) -> list[bytes]:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import elf
 from .manifest import canonical
-from .target import Target
 
 FileEntry = dict[str, Any]
 # control characters, and the surrogates that stand for bytes which are not UTF-8
@@ -103,29 +101,6 @@ def list_problem(files: Iterable[FileEntry]) -> str:
     for path in sorted(seen & folders):
         return f"{path!r} is a file or a link, and has others below it"
     return ""
-
-
-def check(tree: Tree, target: Target) -> None:
-    """PackageError where a path is unsafe or a compiled file does not run on the target."""
-    listed = [{"path": path, **({} if entry.link is None else {"link": entry.link})} for path, entry in tree.items()]
-    if reason := list_problem(listed):
-        raise PackageError(reason)
-    for path, entry in tree.items():
-        if entry.link is not None or not _is_elf(entry):
-            continue
-        try:
-            refused = target.refuses(elf.needs(entry.read()))
-        except elf.ElfError as error:
-            raise PackageError(f"{path} {error}") from error
-        if refused:
-            raise PackageError(f"{path} {refused}, but the target is {target.name}")
-
-
-def _is_elf(entry: Entry) -> bool:
-    if isinstance(entry.content, bytes):
-        return entry.content.startswith(elf.MAGIC)
-    with entry.content.open("rb") as stream:
-        return stream.read(4) == elf.MAGIC
 
 
 def merge(dependencies: Tree, code: Tree) -> Tree:

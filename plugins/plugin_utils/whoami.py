@@ -7,6 +7,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from . import run
@@ -27,6 +28,7 @@ def run_id() -> str:
     return run.current() or f"p{os.getppid()}-{started(os.getppid()) or 0}"
 
 
+@cache
 def _machine() -> str:
     """Where process ids mean what they mean here: this boot of this machine, and this container of it."""
     try:
@@ -36,19 +38,23 @@ def _machine() -> str:
         return socket.gethostname()
 
 
+@cache
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 def who(variables: Mapping[str, Any], acting_as: str = "") -> dict[str, Any]:
     """``{"user", "run", "controller", "pid": "<pid>:<start>", "gone": []}``; AWX's user where it says who it is.
 
     `acting_as` is what acts where no person does, such as the healer.
     """
     main = int(current.split("-")[1]) if (current := run.current()) else os.getppid()
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
     awx = variables.get("awx_user_name") or variables.get("tower_user_name")
     return {
-        "user": acting_as or str(awx or user),
+        "user": acting_as or str(awx or _user()),
         "run": run_id(),
         "controller": socket.gethostname(),
         "machine": _machine(),

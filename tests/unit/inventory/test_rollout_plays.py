@@ -72,7 +72,7 @@ class ActionModule(ActionBase):
         if status == "cut":
             raise AnsibleConnectionFailure("cut")
         if phase == "stage":
-            Display().display(f"only {self._task.args['only']}")
+            Display().display(f"only {args['only'] if 'only' in args else ledger.begin()['only']}")
             rollouts = {agent["name"]: agent["rollout"] for agent in task_vars["agentfactory_agents"]}
             record.update(status="pending" if status == "ok" else status, agents=list(rollouts), rollouts=rollouts)
             record["removals"] = task_vars.get("removals", {}).get(host, [])

@@ -51,6 +51,22 @@ class Asked(ActionModule):
 
 
 @pytest.mark.parametrize(
+    ("option", "run", "only"),
+    [
+        (None, None, None),
+        (None, ["arm"], ["arm"]),
+        (["eye", "arm,hand@0"], ["arm"], ["eye", "arm", "hand@0"]),
+        ([], ["arm"], []),
+    ],
+)
+def test_a_task_is_about_what_its_run_is_about(option: Any, run: Any, only: Any) -> None:
+    asked = Asked(set())
+    asked.options["only"] = option
+    asked.ledger = types.SimpleNamespace(begin=lambda: {"only": run})  # type: ignore[assignment]
+    assert asked.only() == only
+
+
+@pytest.mark.parametrize(
     ("here", "check", "calls", "changed"),
     [
         ({"arm@0", "eye@0"}, False, [("as last", None)], False),

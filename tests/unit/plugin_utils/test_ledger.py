@@ -90,9 +90,13 @@ def test_a_run_of_another_process_is_not_ours(book: ledger.Ledger, monkeypatch: 
 
 def test_old_runs_are_pruned(book: ledger.Ledger) -> None:
     _stage(book, "a")
-    os.utime(f"{run.directory()}/{book.run_id}.jsonl", (0, 0))
+    path = Path(run.directory(), f"{book.run_id}.jsonl")
+    os.utime(path, (0, 0))
     run.begin()
-    assert os.listdir(run.directory()) == []
+    assert path.exists(), "the last pruning was a moment ago"
+    os.utime(path.with_name("pruned"), (0, 0))
+    run.begin()
+    assert os.listdir(run.directory()) == ["pruned"]
 
 
 def test_a_broken_ledger_is_an_error(book: ledger.Ledger) -> None:

@@ -138,6 +138,17 @@ def test_what_could_not_be_packed_is_not_taken_for_packed(dist, runs):
     assert zlib.decompress(transfer.payload(wanted(A), ["new"], {"new": image})) == b"aaa"
 
 
+def test_what_hosts_hold_is_looked_up_once_in_a_rollout(dist, runs, monkeypatch):
+    found = []
+    monkeypatch.setattr(transfer, "known_files", lambda *asked: found.append(asked) or ({A}, True))
+    for known in ("r1", "r1", "r2", None, None):
+        monkeypatch.setattr(transfer.run, "current", lambda known=known: known)
+        assert transfer.known_in_run(AGENTS, "dist", ["old"]) == ({A}, True)
+    assert len(found) == 4, "once for each of the two, and each time outside of any"
+    assert transfer.known_in_run(AGENTS, "dist", ["new"]) == ({A}, True)
+    assert len(found) == 5
+
+
 def test_nothing_to_send_is_nothing(dist, runs):
     assert transfer.payload([], ["new"], {}) == b""
     assert list(runs.iterdir()) == []

@@ -60,11 +60,13 @@ def test_breaking_a_lease_is_asked_for(given, expected):
     assert whoami.who({"break_lease": given})["break_lease"] is expected
 
 
-def test_a_user_without_a_name_has_a_number(monkeypatch):
+def test_a_user_without_a_name_has_a_number(monkeypatch, request):
     def unknown():
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr(whoami.getpass, "getuser", unknown)
+    whoami._user.cache_clear()
+    request.addfinalizer(whoami._user.cache_clear)
     assert whoami.who({})["user"] == str(os.getuid())
 
 
