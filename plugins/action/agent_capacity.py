@@ -8,10 +8,11 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, PROMETHEUS_RULES
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.argspec import AGENT_CAPACITY
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import CapacityError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.study import Ask, study
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import PrometheusError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import PROMETHEUS_RULES
 
 URL = "agentfactory_prometheus_url"
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import findings
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AskingAction
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_DIAGNOSIS
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import ONLY
+
+AGENT_DIAGNOSIS: dict[str, Any] = {
+    "only": ONLY,
+    "lines": {"type": "int", "default": 20},
+}
 
 
 class ActionModule(AskingAction):

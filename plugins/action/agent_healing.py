@@ -10,8 +10,15 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, healing, healing_journal
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AskingAction
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_HEALING
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
+
+AGENT_HEALING: dict[str, Any] = {
+    "window": {"type": "int", "default": 60},
+    "hosts_per_hour": {"type": "int", "default": 3},
+    "newer_hours": {"type": "int", "default": 24},
+    "directory": {"type": "path", "default": healing_journal.DEFAULT},
+    "dry_run": {"type": "bool", "default": False},
+}
 
 
 class ActionModule(AskingAction):

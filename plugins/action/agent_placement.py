@@ -12,10 +12,10 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, placement
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PLACEMENT
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_problem import Given, described, problem
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.placement.argspec import AGENT_PLACEMENT
 
 FLEET = "agentfactory_fleet"
 

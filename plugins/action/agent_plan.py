@@ -13,11 +13,11 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, fleet_problem
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_PLAN
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import PlacementError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.argspec import AGENT_PLAN
 
 FLEET, URL = "agentfactory_fleet", "agentfactory_prometheus_url"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import (
-    AGENT_RELIABILITY,
-    AGENT_RELIABILITY_RULES,
-)
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import DeclarationError, plain
 from ansible_collections.agentfactory.core.plugins.plugin_utils.reliability import ask, observed
 from ansible_collections.agentfactory.core.plugins.plugin_utils.reliability.answer import ReliabilityError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.reliability.argspec import (
+    AGENT_RELIABILITY,
+    AGENT_RELIABILITY_RULES,
+)
 
 
 class ActionModule(ActionBase):

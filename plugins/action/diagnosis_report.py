@@ -10,8 +10,13 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import diagnosis_report as report
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import DIAGNOSIS_REPORT
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import plain
+
+DIAGNOSIS_REPORT: dict[str, Any] = {
+    "results": {"type": "dict", "required": True},
+    "format": {"type": "str", "choices": ["text", "json"], "default": "text"},
+    "bundle": {"type": "path"},
+}
 
 
 class ActionModule(ActionBase):

@@ -12,9 +12,19 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import report
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import FLEET_REPORT
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import plain
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import PROMETHEUS, PROMETHEUS_RULES
 
+FLEET_REPORT: dict[str, Any] = {
+    "results": {"type": "dict", "required": True},
+    "format": {"type": "str", "choices": ["table", "json", "html"], "default": "table"},
+    "output": {"type": "path", "default": "fleet-status.html"},
+    "prometheus": {
+        "type": "dict",
+        "options": {**PROMETHEUS, "timeout": {"type": "float", "default": 10.0}},
+        **PROMETHEUS_RULES,
+    },
+}
 URL = "agentfactory_prometheus_url"
 
 

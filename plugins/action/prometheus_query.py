@@ -8,8 +8,11 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus, prometheus_until
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import PROMETHEUS_QUERY, PROMETHEUS_QUERY_RULES
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import PrometheusError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import (
+    PROMETHEUS_QUERY,
+    PROMETHEUS_QUERY_RULES,
+)
 
 URL = "agentfactory_prometheus_url"
 

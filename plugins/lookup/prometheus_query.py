@@ -65,8 +65,11 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import PROMETHEUS_QUERY, PROMETHEUS_QUERY_RULES
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import PrometheusError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import (
+    PROMETHEUS_QUERY,
+    PROMETHEUS_QUERY_RULES,
+)
 
 
 class LookupModule(LookupBase):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .argspec import PROMETHEUS
 from .prometheus import Client, Connection, Question
 from .prometheus_answer import Answer, PrometheusError
+from .prometheus_argspec import PROMETHEUS
 
 HOURS, STEP = 6, 900
 POINTS = HOURS * 3600 // STEP + 1

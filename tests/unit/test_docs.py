@@ -62,7 +62,7 @@ def has_action(path: Path) -> bool:
 def test_module_documentation_equals_argument_spec(path: Path) -> None:
     doc, _examples, _returns = docstrings(path)
     if has_action(path):
-        spec = getattr(importlib.import_module(f"{COLLECTION}.plugins.plugin_utils.argspec"), path.stem.upper())
+        spec = getattr(importlib.import_module(f"{COLLECTION}.plugins.action.{path.stem}"), path.stem.upper())
     else:
         spec = importlib.import_module(f"{COLLECTION}.plugins.modules.{path.stem}").ARGUMENT_SPEC
     assert normal(doc["options"], "suboptions") == normal(spec, "options")
@@ -84,7 +84,7 @@ def test_action_group_names_every_module_of_agents() -> None:
 
 def test_lookup_takes_the_options_of_its_module() -> None:
     """Where both ask for the same: but for what one gives as a term, and what a template does not wait for."""
-    argspec = importlib.import_module(f"{COLLECTION}.plugins.plugin_utils.argspec")
+    argspec = importlib.import_module(f"{COLLECTION}.plugins.plugin_utils.prometheus_argspec")
     path = ROOT / "plugins/lookup/prometheus_query.py"
     doc, _examples, _returns, _metadata = get_docstring(
         str(path), fragment_loader, collection_name="agentfactory.core", plugin_type="lookup"

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, PROMETHEUS_RULES
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.argspec import AGENT_CAPACITY
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.study import study
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import PROMETHEUS_RULES
 
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())

@@ -10,12 +10,13 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus as client
-from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_CAPACITY, PROMETHEUS_RULES
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import inputs, promql
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.argspec import AGENT_CAPACITY
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import CapacityError, Queue
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.queues import mmc
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.study import Ask, study
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import Answer, Series
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import PROMETHEUS_RULES
 
 END = "1790007200"  # of the load in conftest.py
 REQUESTS = 'agent_requests_total{agent="planner"}'

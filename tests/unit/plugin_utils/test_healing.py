@@ -14,7 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import argspec, healing, healing_journal
+from ansible_collections.agentfactory.core.plugins.action.agent_healing import AGENT_HEALING
+from ansible_collections.agentfactory.core.plugins.plugin_utils import healing, healing_journal
 
 ROOT = Path(__file__).resolve().parents[3]
 GROUPS = {"agentfactory": ["h1", "h2"], "all": ["h1", "h2", "elsewhere"]}
@@ -221,7 +222,7 @@ def test_the_rulebook_heals_what_is_known_with_the_same_limits() -> None:
     (rule,) = ruleset["rules"]
     assert all(f'"{name}"' in rule["condition"] for name in healing.REMEDIES)
     given = rule["action"]["run_playbook"]["extra_vars"]
-    for option, spec in argspec.AGENT_HEALING.items():
+    for option, spec in AGENT_HEALING.items():
         default = spec["default"]
         shown = f"'{default}'" if isinstance(default, str) else str(default).lower()
         assert given[f"healing_{option}"] == f"{{{{ healing_{option} | default({shown}) }}}}"
