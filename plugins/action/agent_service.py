@@ -57,14 +57,16 @@ class ActionModule(AgentAction):
     def _start(self) -> dict[str, Any]:
         """Outside a rollout: start what is here. A declared agent of which an instance is not here is staged and started first."""
         declared = [f"{d['name']}@{i}" for d in self.declarations() for i in d["instances"] if d["state"] != "absent"]
-        result = Service(self).run("started", declared=declared)
+        result = Service(self).run("started", declared=declared, retry=self.retry())
         if not result["missing"]:
             return result
         # Only these: an update of the others goes by a rollout.
-        asked, self.options["only"] = self.options.get("only"), sorted({i.split("@")[0] for i in result["missing"]})
+        agents = {agent_id.partition("@")[0] for agent_id in result["missing"]}
+        anew = [agent_id for agent_id in declared if agent_id.partition("@")[0] in agents]
+        asked, self.options["only"] = self.options.get("only"), anew
         new = self._as_declared()
         self.options["only"] = asked
-        here = Service(self).run("started")  # and then what was here already
+        here = Service(self).run("started", but=anew, retry=self.retry())  # and then what was here already
         return {
             "changed": new["changed"] or here["changed"], "changes": new["changes"] + here["changes"], "missing": [],
             "instances": new["instances"] + here.get("instances", []), "diff": new["diff"],

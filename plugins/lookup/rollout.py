@@ -15,11 +15,12 @@ options:
   _terms:
     description:
       - V(managed) gives the group of the fleet's hosts. It fails where the inventory has no fleet, and where C(-e agents=) names an
-        agent that the fleet does not declare. Where a playbook that imports this one sets the variable C(agentfactory_limit), a list
-        of hosts, it gives those of them that are in the group.
+        agent that the fleet does not declare; with V(left) after it, that is left to the playbook. Where a playbook that imports this
+        one sets the variable C(agentfactory_limit), a list of hosts, it gives those of them that are in the group.
       - V(stage) does the same and begins a run. With V(plan) after it, the plays carry out C(-e plan=FILE); without, a plan is refused.
       - V(package) gives the same group where an artifact is missing that can be packaged from its source, or where the source
         was touched since, else nothing.
+      - V(left) gives the names and agent ids of C(-e agents=) that the fleet does not declare (any more).
       - V(only) gives the names of C(-e agents=) as a list; nothing where it is not given, and so all are meant.
       - V(unpackaged) gives what is missing, as a list of C(name), C(version) and C(source).
       - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many
@@ -102,17 +103,22 @@ class LookupModule(LookupBase):
             raise AnsibleError(str(error)) from error
 
 
-def _managed(variables: dict[str, Any]) -> str | list[str]:
+def _managed(variables: dict[str, Any], also: str = "") -> str | list[str]:
     if GROUP not in variables.get("groups", {}) and not _only_listing():
         raise AnsibleError(
             "there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet' could be read "
             "(a warning above says why, if there is one)"
         )
-    for name in [] if _only_listing() or variables.get("agents") == "all" else _chosen(variables) or []:
-        if _fleet.group_of(name.partition("@")[0]) not in variables["groups"]:
-            raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
+    for name in [] if _only_listing() or also == "left" else _left(variables):
+        raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
     limit = variables.get("agentfactory_limit")
     return GROUP if limit is None or _only_listing() else [host for host in variables["groups"][GROUP] if host in limit]
+
+
+def _left(variables: dict[str, Any]) -> list[str]:
+    """What was asked for by name and is not declared."""
+    chosen = [] if variables.get("agents") == "all" else _chosen(variables) or []
+    return [name for name in chosen if _fleet.group_of(name.partition("@")[0]) not in variables["groups"]]
 
 
 def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
@@ -352,6 +358,7 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "managed": _managed,
     "stage": _stage,
     "package": _package,
+    "left": _left,
     "only": _only,
     "unpackaged": _unpackaged,
     "hosts": _hosts,

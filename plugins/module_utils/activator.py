@@ -219,6 +219,9 @@ class Walk:
         elif step["action"] == "deactivate":
             activation.deactivate(instance, self.systemd)
             told = "is as before this run: nothing runs"
+        elif step["action"] == "purge":
+            removal.delete_state(instance)
+            told = "its state is deleted"
         elif step["action"] != "remove":
             raise HostError("this version of the library knows no step %r" % step["action"])
         else:
@@ -227,14 +230,9 @@ class Walk:
                 raise HostError("still there after the removal: %s" % ", ".join(left))
             told = "is removed" + ("" if self.intent["purge"] else "; its state is kept")
         history.append(
-            self.layout,
-            self.intent["who"],
-            instance.id,
-            step["action"],
-            before=step["from"],
-            after=step["to"],
-            result="ok",
-        )
+            self.layout, self.intent["who"], instance.id, step["action"], before=step["from"], after=step["to"], result="ok",
+            was_running=step["was_running"],
+        )  # fmt: skip
         self.save(step, phase="done", result="ok", message=told)
 
     def take_back(self, step: "dict[str, Any]") -> None:

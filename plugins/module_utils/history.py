@@ -47,18 +47,32 @@ def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]
 
 
 class Switch(NamedTuple):
-    """What one run did to an instance: the release before it (None: none), whether that ran, and the release after it."""
+    """What one run did to an instance: the release before it (None: none), whether that ran, and the release after it.
+
+    `after` is None where the run removed the instance; `stopped` where it stopped the release and changed nothing else.
+    """
 
     before: Optional[str]
     was_running: bool
-    after: str
+    after: Optional[str]
+    stopped: bool = False
 
 
 def of_run(layout: Layout, run: str) -> "dict[str, Switch]":
-    """What `run` switched, by agent id, from the first time to the last."""
+    """What `run` made of instances, by agent id, from the first time to the last; without what others changed since."""
     found: dict[str, Switch] = {}
     for record in read(layout):
-        if record.get("run") == run and record["action"] == "activate" and record["result"] == "ok":
-            first = found.get(record["agent_id"]) or Switch(record["from"], record.get("was_running", True), "")
-            found[record["agent_id"]] = first._replace(after=record["to"])
+        agent_id, action = record["agent_id"], record["action"]
+        if record["result"] != "ok" or action not in ("activate", "shelve", "deactivate", "stop", "remove"):
+            continue
+        first = found.get(agent_id) or Switch(record["from"], record.get("was_running", True), None)
+        if record.get("run") != run:
+            if record["from"] != record["to"]:  # else it was only started again
+                found.pop(agent_id, None)
+        elif action == "activate":
+            found[agent_id] = first._replace(after=record["to"], stopped=False)
+        elif action == "stop":
+            found[agent_id] = first._replace(after=record["from"], stopped=True)
+        elif action == "remove":
+            found[agent_id] = first._replace(after=None)
     return found

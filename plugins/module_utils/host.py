@@ -15,12 +15,11 @@ import sys
 import time
 from typing import Any, BinaryIO, Callable
 
-from . import activator, credentials, desired, history, lease, release, removal, staging, store, tree, truth
+from . import activator, credentials, desired, lease, release, removal, staging, store, tree
 from .errors import Busy, HostError, in_words
 from .files import lock, read_json
 from .layout import Instance, Layout, instances, meant
-from .plan import Change, Want
-from .plan import activate as plan_activation
+from .plan import Change
 from .systemd import Systemd
 
 MARK = "AGENTFACTORY-ANSWER "
@@ -148,75 +147,28 @@ class Host:
         missing = [i for i in self.request.get("declared", []) if not self._has(i)]
         if missing:
             return {"steps": [], "done": True, "missing": missing}
-        steps = self._steps()
+        from . import steps as planned  # only where something may have to be done: every call is a new process
+
+        steps = planned.plan(self.layout, self.request, self._mine(), self.systemd)
         if not steps and self.request["state"] == "absent" and not self.check:
             with self.locked():  # the end of a removal that was interrupted after its last instance
                 lease.take(self.layout, self.request["who"], "absent")
             self._finish()
+        undoing = self.request["state"] == "undone"
+        gone = planned.removed_by(self.layout, self.request["who"]["run"]) if undoing else []
         if not steps or self.check:
-            return {"steps": steps, "done": True}
+            return {"steps": steps, "done": True, "gone": gone}
         with self.locked():
             lease.take(self.layout, self.request["who"], self.request["state"])
             if activator.walking(self.layout):  # begun by another run between our look and our lock
                 raise Busy("an activation is under way here")
             activator.write_intent(self.layout, steps, self.request)
         activator.launch(self.library)
-        return self.follow()
+        return dict(self.follow(), gone=gone)
 
     def _has(self, agent_id: str) -> bool:
         agent, _at, name = agent_id.partition("@")
         return Instance(self.layout, agent, name).staged.exists()
-
-    def _steps(self) -> "list[dict[str, Any]]":
-        """What is to happen to each instance. In a rollout only to those that staging said it of (``planned``)."""
-        mine, state, planned = self._mine(), self.request["state"], self.request.get("planned")
-        states = truth.states(mine, self.systemd)
-        steps = []
-        for instance in mine:
-            leaves = instance.id in self.request.get("removals", []) or state == "absent"
-            if planned is not None and not leaves and instance.id not in planned:
-                continue
-            now = truth.look(instance, states[instance.id], attempts=4)
-            action, to = "", None
-            if leaves:
-                action = "remove"
-            elif state == "undone":
-                action, to = self._undo_of(instance)
-            else:
-                action, to = self._change_of(instance, now, state)
-            if action:
-                steps.append(
-                    {"agent": instance.agent, "instance": instance.name, "action": action, "to": to, "from": now.booted,
-                     "was_running": bool(now.running or now.enabled), "phase": "planned",
-                     "back": state == "undone" or bool((read_json(instance.staged) or {}).get("back")),
-                     **({"taken_back": now.booted} if state == "undone" and action != "remove" else {})}
-                )  # fmt: skip
-        return steps
-
-    def _change_of(self, instance: Instance, now: Any, state: str) -> "tuple[str, Any]":
-        """The step that brings one instance to `state`, if any: started (the staged release), stopped or restarted."""
-        staged = read_json(instance.staged) or {}
-        rollout = self.request.get("as_declared")
-        to = (staged.get("release") or now.booted) if rollout else (now.booted or staged.get("release"))
-        if state == "restarted":
-            stopped = not (now.running or now.enabled)
-            if now.booted is None or stopped:  # what is to change that is `started`
-                return "", None
-            return "activate", now.booted
-        if state == "started" and rollout:
-            state = staged.get("state", "started")
-        if to is None:
-            return "", None
-        changes = plan_activation(instance.id, Want(to, "", state), now)
-        return (changes[0].kind, to if changes[0].kind == "activate" else None) if changes else ("", None)
-
-    def _undo_of(self, instance: Instance) -> "tuple[str, Any]":
-        switch = history.of_run(self.layout, self.request["who"]["run"]).get(instance.id)
-        if switch is None or release.proven(instance) != switch.after:  # taken back already, or others were here since
-            return "", None
-        if switch.before == switch.after:  # taken back with its sibling, and runs again
-            return "", None
-        return activator.way_back(switch.before, switch.was_running)
 
     def follow(self) -> "dict[str, Any]":
         """Wait a while for the activation of this run. ``done`` says whether it came to its end."""
@@ -243,7 +195,7 @@ class Host:
     # -- info -----------------------------------------------------------------------------------------------------
 
     def info(self) -> "dict[str, Any]":
-        from . import info  # what most calls have no use for is imported where it is used: every call is a new process
+        from . import info
 
         return info.gather(self.layout, self.request)
 

@@ -6,7 +6,7 @@
 import time
 from typing import Any, Optional
 
-from . import cgroup, history, lease, release, target, tree, truth
+from . import cgroup, history, lease, release, removal, staging, target, tree, truth
 from .files import read_json
 from .layout import Instance, Layout, instances, meant
 from .plan import Now
@@ -39,6 +39,10 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
         once = truth.Once()
         found = [describe(i, states[i.id], request, once) for i in here]
         result["instances"] = found + absent(request, {i.id for i in here})
+        result["kept"] = [
+            {"agent": i.agent, "instance": i.name, "agent_id": i.id, "environment": environment}
+            for i, environment in removal.kept(layout) if meant(i.id, request.get("only"))
+        ]  # fmt: skip
         result["lease"] = lease.current(layout)
     return result
 
@@ -54,7 +58,7 @@ def describe(
     known = release.everything(instance)
     found = {
         "agent": instance.agent, "instance": instance.name, "agent_id": instance.id, "unit": instance.unit, "user": instance.user,
-        "release": name, "version": facts.get("version"), "content": facts.get("content"), "environment": facts.get("environment"),
+        "release": name, "version": facts.get("version"), "content": facts.get("content"), "environment": staging.owner(instance),
         "staged": now.staged, "state": state_of(now.running, now.under_proof, now.booted, state), "enabled": now.enabled,
         "healthy": now.healthy if pid else False,
         "health": now.detail, "ports": facts.get("ports", {}), "restarts": number(state.get("NRestarts")),

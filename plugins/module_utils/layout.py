@@ -48,6 +48,11 @@ class Layout(NamedTuple):
         return self.state / ".factory"
 
     @property
+    def kept(self) -> Path:
+        """Whose the state is that removed instances left, a JSON file an agent id."""
+        return self.factory / "kept"
+
+    @property
     def units(self) -> Path:
         """Units here survive a reboot: only proven releases."""
         return self.root / "etc/systemd/system"

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Optional
 
-from . import activation, egress, health, users
-from .files import checkpoint, leftovers
+from . import activation, egress, health, staging, users
+from .files import checkpoint, leftovers, read_json, write_json
 from .files import remove as remove_path
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, run
@@ -16,14 +16,15 @@ from .systemd import Systemd, run
 
 def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
     """Stop and remove everything of the instance but, without `purge`, its state. Returns what is left (nothing, if well)."""
+    if not purge and instance.state.is_dir():  # now, for nobody knows it any more once the instance is gone
+        write_json(_kept_file(instance), {"environment": staging.owner(instance)})
     activation.deactivate(instance, systemd)
     user = users.find(instance)
     uid = user.pw_uid if user else None
     ports = {item.port for item in health.listeners() if uid is not None and item.uid == uid}
     checkpoint("remove.deactivated")
     if purge:
-        remove_path(instance.state)
-        _remove_empty(instance.state.parent)
+        delete_state(instance)
     elif instance.state.is_dir():
         # The user id may be given to somebody else; the state waits for its instance as root's.
         _give_to_root(instance.state)
@@ -36,6 +37,28 @@ def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
     remove_path(instance.home)
     _remove_empty(instance.home.parent)
     return left(instance, systemd, uid=uid, ports=ports, purge=purge)
+
+
+def delete_state(instance: Instance) -> None:
+    """Delete the state of an instance, whether the rest of it is still here or not."""
+    remove_path(instance.state)
+    _remove_empty(instance.state.parent)
+    remove_path(_kept_file(instance))
+
+
+def kept(layout: Layout) -> "list[tuple[Instance, str]]":
+    """The removed instances of which the state was kept, each with the environment that it belonged to."""
+    found = []
+    for path in sorted(layout.kept.glob("*.json")):
+        agent, _at, name = path.stem.partition("@")
+        instance = Instance(layout, agent, name)
+        if instance.state.is_dir() and not instance.releases.exists():
+            found.append((instance, str((read_json(path) or {}).get("environment", ""))))
+    return found
+
+
+def _kept_file(instance: Instance) -> Path:
+    return instance.layout.kept / (instance.id + ".json")
 
 
 def _places_of_units(instance: Instance) -> "list[Path]":
@@ -98,12 +121,12 @@ def _processes_of(uid: int) -> "list[str]":
 def remove_factory(layout: Layout, *, purge: bool) -> None:
     """After the last instance: firewall table, store, trees and library; with `purge` also key and history.
 
-    State that agents left behind when they were removed without `purge` is nobody's to delete but theirs.
+    Not where agents left state behind when they were removed without `purge`: then it is known whose it is.
     """
     if not instances(layout):
         egress.remove_table()
         remove_path(layout.opt)
         remove_path(layout.run)
-        if purge:
+        if purge and not kept(layout):
             remove_path(layout.factory)
             _remove_empty(layout.state)

@@ -34,14 +34,16 @@ class Assessment:
         self.booted: dict[str, Optional[str]] = {}
 
 
+def owner(instance: Instance) -> str:
+    """The environment that an instance on this host belongs to."""
+    releases = list(release.everything(instance).values())
+    staged = read_json(instance.staged) or {}
+    return str(releases[-1].environment if releases else staged.get("environment", ""))
+
+
 def owners(layout: Layout) -> "dict[str, str]":
     """The environment that owns each instance on this host, by agent id."""
-    found = {}
-    for instance in instances(layout):
-        releases = list(release.everything(instance).values())
-        staged = read_json(instance.staged) or {}
-        found[instance.id] = releases[-1].environment if releases else staged.get("environment", "")
-    return found
+    return {instance.id: owner(instance) for instance in instances(layout)}
 
 
 def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Assessment:

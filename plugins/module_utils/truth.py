@@ -135,7 +135,7 @@ def look(
         enabled=os.path.lexists(instance.wants), healthy=seen.healthy, detail=detail,
         has_user=users.find(instance) is not None, tree_intact=once.tree_intact(instance.layout, wanted_tree),
         release_complete=bool(name) and release.complete(instance, str(name)),
-        void=_void(known.get(name or "")), renew=bool(staged.get("renew")),
+        void=why_void(known.get(name or "")), renew=bool(staged.get("renew")),
         confined=once.confined(instance, str(running)) if facts else True,
     )  # fmt: skip
 
@@ -155,7 +155,8 @@ def _tree_of(instance: Instance, name: Optional[str]) -> Optional[str]:
     return release.read(instance, name).get("tree") if name else None
 
 
-def _void(found: Optional[release.Release]) -> Optional[str]:
+def why_void(found: Optional[release.Release]) -> Optional[str]:
+    """Why a release failed its activation; None for one that did not, or is not there."""
     if found is None or found.status != release.VOID:
         return None
     return str(found.evidence.get("summary", "it failed its activation"))

@@ -83,6 +83,9 @@ instances:
     content:
       description: The digest of its code and manifest, which is the same on every host.
       type: str
+    environment:
+      description: The environment that it belongs to.
+      type: str
     state:
       description: V(running), V(proving), V(crash-looping), V(failed), V(stopped), V(not activated) or V(missing).
       type: str
@@ -112,6 +115,12 @@ instances:
       description: The releases that are kept, with their status (V(good), V(void) or V(staged)) and the evidence of those that failed.
       type: list
       elements: dict
+kept:
+  description: Each instance that was removed while its state was kept.
+  type: list
+  elements: dict
+  returned: when V(instances) is in O(gather)
+  sample: [{"agent": "thermostat", "instance": "0", "agent_id": "thermostat@0", "environment": "production"}]
 lease:
   description: Who holds this host for a run, if anybody does.
   type: dict

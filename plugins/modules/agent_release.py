@@ -55,7 +55,7 @@ options:
     type: list
     elements: str
   purge:
-    description: With O(state=absent), removes the agents' own state too.
+    description: With O(state=absent), removes the agents' own state too, also that of agents which were removed before without it.
     type: bool
     default: false
 seealso:

@@ -37,10 +37,13 @@ options:
     choices:
       started: >-
         They run and are healthy. In a rollout with what was staged; else with the release that they last ran (but see
-        O(as_declared)), and declared agents that the host does not have are staged first.
+        O(as_declared)), and declared agents that the host does not have are staged first. A first install that failed is not tried
+        again: that is an error before anything is started, unless the variable C(retry) is true.
       stopped: They do not run, and do not start at boot.
       restarted: Those that run, or should, are started anew with their release, which is proven like a new one. What was stopped stays so.
-      undone: What this run switched on the host is taken back.
+      undone: >-
+        What this run switched on the host is taken back, and what it stopped is started again, each proven like a new one. What others
+        changed since is theirs and is left alone. What this run removed cannot be brought back, and is a failure.
       retired: >-
         In a rollout that carries out a plan (C(deploy -e plan=FILE)), what moves away is removed, as O(leaving) says. It does nothing
         elsewhere.

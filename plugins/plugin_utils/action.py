@@ -97,6 +97,10 @@ class AgentAction(ActionBase):  # type: ignore[misc]
             raise declare.DeclarationError(f"agentfactory_keep: must be a whole number from 1, not {given!r}")
         return int(given)
 
+    def retry(self) -> bool:
+        """Whether a release that failed may be tried again."""
+        return str(self.variables.get("retry", "")).lower() in ("true", "yes", "1")
+
     def acting_as(self) -> str:
         given = self.variables.get("agentfactory_acting_as")
         return str(self._templar.template(given)) if given else ""
@@ -137,8 +141,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         """Ask the host, check what changes, send what it lacks; returns the host's answer with ``sent`` bytes."""
         agents, remote = self.agents(), self.remote()
         self.keep()  # what only the activation needs is wrong before anything is changed
-        retry = str(self.variables.get("retry", "")).lower() in ("true", "yes", "1")
-        request = self.request("stage", state=state, agents=agents, retry=retry, ask=True)
+        request = self.request("stage", state=state, agents=agents, retry=self.retry(), ask=True)
         stock = transfer.Stock(agents, self.artifacts())
         sent = 0
 

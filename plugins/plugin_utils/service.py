@@ -14,6 +14,7 @@ DONE = {
     "stop": "is stopped",
     "shelve": "is stopped, as before",
     "remove": "is removed",
+    "purge": "has no state any more",
     "deactivate": "is off again",
 }
 
@@ -44,11 +45,12 @@ class Service:
         if request["check"]:
             return dict(self._planned(answer["steps"]), missing=answer.get("missing", []))
         self.switched = bool(answer["steps"])
+        gone = [f"{agent_id}: this run removed it, and cannot bring it back" for agent_id in answer.get("gone", [])]
         told: dict[str, str] = {}
         while not answer["done"]:
             self._progress(answer["steps"], told)
             answer = remote.call(dict(request, op="follow"))
-        return self._outcome(answer, fail=fail)
+        return self._outcome(answer, gone, fail=fail)
 
     def _planned(self, steps: list[dict[str, Any]]) -> dict[str, Any]:
         lines = [f"{name(step)}: {step['action']} {arrow(step)}".rstrip() for step in steps]
@@ -64,7 +66,7 @@ class Service:
                 told[name(step)] = phase
                 self._action.tell(f"{name(step)}: {phase} ...")
 
-    def _outcome(self, answer: dict[str, Any], *, fail: bool) -> dict[str, Any]:
+    def _outcome(self, answer: dict[str, Any], gone: list[str], *, fail: bool) -> dict[str, Any]:
         steps = answer["steps"]
         if answer.get("interrupted"):
             raise RemoteError(
@@ -74,6 +76,7 @@ class Service:
         for line in lines:
             self._action.tell(line)
         failures = [f"{name(step)}: {step['message']}" for step in steps if step["result"] in ("failed", "undone")]
+        failures += gone
         result = {
             "changed": bool(steps),
             "changes": lines,

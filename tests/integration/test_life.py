@@ -325,10 +325,21 @@ def test_destroy_leaves_nothing_but_the_state_and_with_purge_nothing(fleet: Flee
         assert host.sh("ls /var/lib/agentfactory/probe-agent").split() == ["0", "1"]
         assert host.sh("find /var/lib/agentfactory ! -user root") == ""
     assert fleet.run("destroy", "-e", "agents=all").ok().changed == 0
-    # what was left behind is its own again when it comes back, and goes with it
-    fleet.deploy().ok()
-    fleet.run("destroy", "-e", "agents=all", "-e", "purge=true").ok()
+    # what was left behind goes when its name is called, also once no fleet has it any more
+    fleet.write({})
+    purge = ("-e", "purge=true", "-e")
+    typo = fleet.run("destroy", *purge, "agents=probe-agnet").failed()
+    assert "The fleet declares no agent probe-agnet, and no host that answered has anything of it" in typo.output
+    assert fleet.run("destroy", "-e", "agents=probe-agent").ok().changed == 0
+    check = fleet.run("destroy", *purge, "agents=probe-agent", "--check").ok()
+    assert lab.on_all(Host.leftovers) == [["/var/lib/agentfactory"]] * 3
+    done = fleet.run("destroy", *purge, "agents=probe-agent").ok()
+    for host in hosts:
+        assert check.changes(host, "agent_release") == ["probe-agent@0: purge", "probe-agent@1: purge"]
+        assert done.changes(host, "agent_release") == [f"probe-agent@{i}: has no state any more" for i in range(2)]
     assert lab.on_all(Host.leftovers) == [[]] * 3
+    again = fleet.run("destroy", *purge, "agents=probe-agent").failed()
+    assert "no host that answered has anything of it" in again.output
 
 
 @pytest.mark.parametrize("host_number", range(3), ids=["bullseye", "bookworm", "trixie"])

@@ -61,6 +61,40 @@ def test_agents_and_limit_choose_and_agents_of_a_host_start_together(
         assert began["probe-agent@1"] - began["probe-agent@0"] > 5, "the instances of one agent start one at a time"
 
 
+def test_an_undo_starts_again_what_the_run_stopped_and_names_what_it_removed(
+    fleet: Fleet, shelf: Shelf, hosts: list[Host]
+) -> None:
+    two = f"{hosts[0].name},{hosts[1].name}"
+    port = {"other-agent": 18090, "third-agent": 18091}
+    waves = {"rollout": {"waves": [1, "100%"]}}
+    for name in port:
+        shelf.put(name=name, ports={"http": port[name]})
+    result = fleet.write({"probe-agent": waves, "other-agent": {}, "third-agent": {}}).deploy("--limit", two).ok()
+    canary = re.search(r"Wave 1 of 2: (\S+)$", result.output, re.MULTILINE)
+    assert canary
+    first, busy = sorted(hosts[:2], key=lambda host: host.name != canary[1])
+    busy.sh("systemctl stop agentfactory-probe-agent@0")
+    busy.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {PORT}")
+    busy.sh(f"for i in $(seq 100); do ss -Htln | grep -q :{PORT} && exit; sleep 0.1; done; exit 1")
+    try:
+        fleet.write({"probe-agent": {"version": "1.1.0", **waves}, "other-agent": {"state": "stopped"}}, max_removals=2)
+        result = fleet.deploy("--limit", two).failed()
+    finally:
+        busy.sh("systemctl stop foreign")
+    undone = result.instances(first)
+    assert {name: item["result"] for name, item in undone.items() if name != "third-agent@0"} == {
+        ID: "ok", "other-agent@0": "ok",
+    }  # fmt: skip
+    assert first.agent()["version"] == "1.0.0"
+    assert first.agent(port["other-agent"])["version"] == "1.0.0"
+    assert first.show("other-agent@0")["UnitFileState"] == "enabled"
+    assert first.get(port["third-agent"])[0] == 0
+    assert "third-agent@0: this run removed it, and cannot bring it back" in result.verdict(first)
+    assert f"Failed: {first.name}" in result.output
+    assert busy.get(port["third-agent"])[0] == 200, "nothing leaves a host where something failed"
+    assert busy.agent(port["other-agent"])["version"] == "1.0.0"
+
+
 def test_an_unreachable_host_counts_as_failed(fleet: Fleet, hosts: list[Host]) -> None:
     fleet.write().deploy().ok()
     before = releases(hosts)

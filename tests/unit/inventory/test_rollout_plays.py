@@ -345,3 +345,46 @@ def test_a_run_within_a_run_has_its_own_ledger(project: Path) -> None:
     code, text = _play(project)
     assert code == 0, text
     assert len(list((project / f"agentfactory-{os.getuid()}/runs").glob("*.jsonl"))) == 2
+
+
+HERE = """
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        said = task_vars["said"].get(task_vars["inventory_hostname"], [])
+        found = [dict(zip(("agent", "agent_id", "environment"), (i.split("@")[0], *i.split()), strict=True)) for i in said]
+        return {"instances": found[:1], "kept": found[1:]}
+"""
+SAID = {"h2": ["old@0 lab", "older@0 lab"], "h4": ["old@1 lab", "theirs@0 other"]}
+
+
+@pytest.mark.parametrize(
+    ("agents", "asked", "nowhere"),
+    [
+        ("toy", False, ""),
+        ("all", False, ""),
+        ("old", True, ""),
+        ("toy,old,older", True, ""),
+        ("old@1", True, ""),
+        ("old@2", True, "old@2"),
+        ("toy,old,odl", True, "odl"),
+        ("theirs", True, "theirs"),
+    ],
+)
+def test_what_left_the_fleet_is_destroyed_where_a_host_has_it(
+    project: Path, agents: str, asked: bool, nowhere: str
+) -> None:
+    """The playbook as it is, with an action that says what is on each host (an instance, and kept state) and one that removes nothing."""
+    text = (ROOT / "playbooks" / "destroy.yml").read_text().replace("become: true", "become: false")
+    plays = yaml.safe_load(text.replace("agentfactory.core.agent_info:", "here:"))
+    removing = plays[0]["tasks"][-1]
+    removing["debug"] = {"msg": f"removes {removing.pop('agentfactory.core.agent_release')['only']}"}
+    (project / "play.yml").write_text(yaml.safe_dump(plays, sort_keys=False))
+    (project / "action_plugins/here.py").write_text(HERE)
+    code, text = _play(project, "-e", json.dumps({"agents": agents, "said": SAID}))
+    assert bool(code) == bool(nowhere), text
+    assert ("removes" in text) != bool(nowhere), text
+    assert ("skipping: [h1]" in text) != asked, text
+    assert (f"The fleet declares no agent {nowhere}, and no host that answered" in text) == bool(nowhere), text

@@ -251,6 +251,20 @@ def world(layout, fake, distribute, manifest):
     return World()
 
 
+@pytest.fixture
+def ask(world, layout, monkeypatch):
+    """This host, asked by a run as a controller does it; an activation is over before it is followed."""
+    monkeypatch.setattr(activator, "launch", lambda _library: world.resume())
+
+    def ask(run=WHO["run"], **request):
+        request = {"environment": "lab", "check": False, "who": dict(WHO, run=run), "library": "", **request}
+        asked = host.Host(layout, "", request, None)
+        asked.systemd = world.systemd
+        return asked
+
+    return ask
+
+
 def unsettled(world, name, instance=None):
     """What is wrong, if not: the release `name` runs, boots, starts at boot, and nothing is half done (None: nothing is there)."""
     instance = instance or world.instance()
@@ -570,7 +584,7 @@ def test_what_is_left_after_a_removal_fails_it(world, monkeypatch):
 # -- what a rollback asks for -----------------------------------------------------------------------------------------
 
 
-def test_a_rollback_leaves_alone_what_was_never_proven_and_what_is_stopped(world, layout):
+def test_a_rollback_leaves_alone_what_was_never_proven_and_what_is_stopped(world, ask):
     old = world.run("1.0")
     world.run("1.1")
     bad = world.stage("1.0", "ends", agent="eye")
@@ -578,17 +592,142 @@ def test_a_rollback_leaves_alone_what_was_never_proven_and_what_is_stopped(world
     world.run("1.0", agent="ear")
     staging.select(world.instance(agent="ear"), world.run("1.1", agent="ear"), "stopped", "lab")
 
-    def ask(check, **more):
-        request = {"check": check, "environment": "lab", "who": WHO, **more}
-        asked = host.Host(layout, "", request, None)
-        asked.systemd = world.systemd
-        return asked
-
-    planned = [ask(check, release="previous").select()["activation"] for check in (True, False)]
+    planned = [ask(check=check, release="previous").select()["activation"] for check in (True, False)]
     assert planned[0] == planned[1]
     subjects = [change["subject"] for change in planned[0]]
-    steps = ask(True, state="started", as_declared=True, planned=subjects).activate()["steps"]
+    steps = ask(check=True, state="started", as_declared=True, planned=subjects).activate()["steps"]
     assert [(s["agent"], s["action"], s["to"]) for s in steps] == [("robot-arm", "activate", old)]
+
+
+# -- what a run takes back --------------------------------------------------------------------------------------------
+
+
+def deploy(ask, world, run, *, version=None, state="started", agent="robot-arm"):
+    """What a run does on this host: stage, and switch to it. Returns the steps as they ended."""
+    instance = world.instance(agent=agent)
+    name = world.stage(version, agent=agent) if version else release.proven(instance)
+    staging.select(instance, name, state, "lab")
+    return ask(run, state="started", as_declared=True, planned=[instance.id]).activate()["steps"]
+
+
+TAKEN_BACK = {
+    # what the run does, what others do before it is undone -> what the undo does, and what runs then
+    "a switch": ([{"version": "1.1"}], [], ["activate"], "1.0"),
+    "a stop": ([{"state": "stopped"}], [], ["activate"], "1.0"),
+    "a restart": ([{}], [], [], "1.0"),
+    "a switch that others have replaced": ([{"version": "1.1"}], [{"version": "1.2"}], [], "1.2"),
+    "a switch that others have come back to": ([{"version": "1.1"}], [{"version": "1.2"}, {"version": "1.1"}], [], "1.1"),
+    "a switch that others have stopped": ([{"version": "1.1"}], [{"state": "stopped"}], [], None),
+    "a stop that others have ended": ([{"state": "stopped"}], [{"state": "started"}], [], "1.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", list(TAKEN_BACK))
+def test_an_undo_takes_back_what_is_still_as_its_run_left_it(world, ask, what):
+    mine, theirs, actions, runs = TAKEN_BACK[what]
+    deploy(ask, world, "before", version="1.0")
+    for changes in mine:
+        deploy(ask, world, "mine", **changes)
+    for changes in theirs:
+        deploy(ask, world, "theirs", **changes)
+    answer = ask("mine", state="undone").activate()
+    assert [(step["action"], step["result"]) for step in answer["steps"]] == [(action, "ok") for action in actions]
+    running = world.systemd.runs(world.instance())
+    assert (running and running.partition("-")[0]) == runs
+    assert running is None or unsettled(world, running) == []
+    assert running is None or release.everything(world.instance())[running].good
+    assert ask("mine", state="undone").activate()["steps"] == [], "once is enough"
+
+
+def test_what_was_stopped_before_the_run_stays_stopped(world, ask):
+    deploy(ask, world, "before", version="1.0")
+    ask("before", state="stopped").activate()
+    activation.enable(world.instance())  # by hand: so there is something to stop
+    ask("mine", state="stopped").activate()
+    assert [s["action"] for s in ask("mine", state="undone").activate()["steps"]] == ["activate"]
+    ask("later", state="stopped").activate()
+    assert ask("mine", state="undone").activate()["steps"] == []
+    assert world.systemd.runs(world.instance()) is None
+
+
+@pytest.fixture
+def removable(monkeypatch):
+    """The processes here are the test's own user's, which owns others too: what is left is not looked for."""
+    monkeypatch.setattr(os, "chown", lambda *_args, **_more: None)
+    monkeypatch.setattr(activator.removal, "left", lambda *_args, **_more: [])
+
+
+def test_what_a_run_removed_it_names_as_gone(world, ask, removable):
+    for agent in ("eye", "ear"):
+        deploy(ask, world, "before", version="1.0", agent=agent)
+    ask("mine", state="started", planned=[], removals=["ear@0"]).activate()
+    assert ask("mine", state="undone").activate()["gone"] == ["ear@0"]
+    assert ask("before", state="undone").activate()["gone"] == []
+
+
+# -- what is left of removed agents -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only", "purge", "steps", "left"),
+    [
+        (["eye"], True, [("eye", "purge")], ["ear", "robot-arm"]),
+        (["eye@0"], True, [("eye", "purge")], ["ear", "robot-arm"]),
+        (["eye@1"], True, [], ["ear", "eye", "robot-arm"]),
+        (["eye"], False, [], ["ear", "eye", "robot-arm"]),
+        (["ear"], True, [], ["ear", "eye", "robot-arm"]),
+        (None, True, [("robot-arm", "remove"), ("eye", "purge")], ["ear"]),
+        (None, False, [("robot-arm", "remove")], ["ear", "eye", "robot-arm"]),
+    ],
+)
+def test_kept_state_is_purged_by_its_environment(world, ask, layout, removable, only, purge, steps, left):
+    """An agent of this environment and one of another have left their state, and one is still here."""
+    for agent in ("ear", "eye", "robot-arm"):
+        deploy(ask, world, "before", version="1.0", agent=agent)
+        (world.instance(agent=agent).state / "data").mkdir(parents=True)
+    ask("before", state="absent", only=["eye"]).activate()
+    files.write_json(world.instance(agent="ear").staged, {"environment": "other"})
+    files.remove(world.instance(agent="ear").releases / release.proven(world.instance(agent="ear")))
+    ask("before", state="absent", only=["ear"], environment="other").activate()
+    assert [(i.id, owner) for i, owner in activator.removal.kept(layout)] == [("ear@0", "other"), ("eye@0", "lab")]
+
+    check = ask("now", state="absent", only=only, purge=purge, check=True).activate()["steps"]
+    done = ask("now", state="absent", only=only, purge=purge).activate()["steps"]
+    assert [(s["agent"], s["action"]) for s in check] == [(s["agent"], s["action"]) for s in done] == steps
+    assert [s["result"] for s in done] == ["ok"] * len(steps)
+    assert sorted(path.parent.parent.name for path in layout.state.glob("*/0/data")) == left
+    assert ask("again", state="absent", only=only, purge=purge).activate()["steps"] == []
+    whose = {i.agent: owner for i, owner in activator.removal.kept(layout)}
+    assert whose == {
+        agent: "other" if agent == "ear" else "lab" for agent in left if agent != "robot-arm" or only is None
+    }
+
+
+def test_what_was_seen_to_already_is_left_alone(world, ask):
+    for agent in ("eye", "ear"):
+        deploy(ask, world, "before", version="1.0", agent=agent)
+    ask("stop", state="stopped").activate()
+    steps = ask("start", state="started", but=["eye@0"], check=True).activate()["steps"]
+    assert [(s["agent"], s["action"]) for s in steps] == [("ear", "activate")]
+
+
+# -- what is not started ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_first_install_that_failed_is_not_started_by_itself(world, ask, check):
+    bad = world.stage("1.0", "ends")
+    assert world.walk(world.step(bad))[0]["result"] == "failed"
+    calls = list(world.systemd.calls)
+    with pytest.raises(HostError) as refused:
+        ask("later", state="started", check=check).activate()
+    told = "robot-arm@0: release %s is void: " % bad
+    assert re.match(
+        re.escape(told) + ".*exit status 7.* Deploy something else, or .* -e retry=true", str(refused.value)
+    )
+    assert world.systemd.calls == calls
+    again = ask("later", state="started", check=check, retry=True).activate()["steps"]
+    assert [(s["action"], s["to"]) for s in again] == [("activate", bad)]
 
 
 def test_the_intent_is_json_that_says_who(world, layout):

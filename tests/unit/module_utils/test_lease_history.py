@@ -118,19 +118,50 @@ def test_a_line_that_a_crash_cut_off_costs_that_line_only(layout, cut):
     assert path.read_bytes().startswith(whole)
 
 
-def test_what_a_run_found_is_what_it_goes_back_to(layout):
-    record(layout, "old", "arm@0", "activate", None, "1-a")
-    record(layout, "now", "arm@0", "activate", "1-a", "2-b")
-    record(layout, "now", "arm@0", "activate", "2-b", "3-c")
-    history.append(layout, who("now"), "arm@1", "activate", before="1-a", after="2-b", result="ok", was_running=False)
-    record(layout, "now", "arm@2", "activate", "1-a", "2-b", "undone")
-    record(layout, "now", "arm@3", "stop", "1-a", None)
-    record(layout, "other", "arm@4", "activate", "1-a", "2-b")
-    assert history.of_run(layout, "now") == {
-        "arm@0": history.Switch("1-a", True, "3-c"),
-        "arm@1": history.Switch("1-a", False, "2-b"),
-    }
+SWITCHES = {
+    # records of the runs "now" and "other" (run, action, from, to) -> what "now" made of it
+    "the first and the last": (
+        [("old", "activate", None, "1-a"), ("now", "activate", "1-a", "2-b"), ("now", "activate", "2-b", "3-c")],
+        history.Switch("1-a", True, "3-c"),
+    ),
+    "a failure is no switch": ([("now", "activate", "1-a", "2-b", "undone")], None),
+    "a stop": ([("now", "stop", "1-a", None)], history.Switch("1-a", True, "1-a", stopped=True)),
+    "a stop that is taken back": (
+        [("now", "stop", "1-a", None), ("now", "activate", "1-a", "1-a")], history.Switch("1-a", True, "1-a"),
+    ),
+    "a removal": ([("now", "remove", "1-a", None)], history.Switch("1-a", True, None)),
+    "others' own": ([("other", "activate", "1-a", "2-b")], None),
+    "what others replaced": ([("now", "activate", "1-a", "2-b"), ("other", "activate", "2-b", "3-c")], None),
+    "what others came back to": (
+        [("now", "activate", "1-a", "2-b"), ("other", "activate", "2-b", "3-c"), ("other", "activate", "3-c", "2-b")], None,
+    ),
+    "what others stopped": ([("now", "activate", "1-a", "2-b"), ("other", "stop", "2-b", None)], None),
+    "what others took back": ([("now", "activate", None, "2-b"), ("other", "deactivate", "2-b", None)], None),
+    "what others only started again": (
+        [("now", "activate", "1-a", "2-b"), ("other", "activate", "2-b", "2-b"), ("other", "enable", "2-b", None)],
+        history.Switch("1-a", True, "2-b"),
+    ),
+    "what others tried in vain": (
+        [("now", "activate", "1-a", "2-b"), ("other", "activate", "2-b", "3-c", "undone")],
+        history.Switch("1-a", True, "2-b"),
+    ),
+    "what others brought back": ([("now", "remove", "1-a", None), ("other", "activate", None, "1-a")], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", list(SWITCHES))
+def test_what_a_run_found_is_what_it_goes_back_to(layout, what):
+    records, switch = SWITCHES[what]
+    for run, action, before, after, *result in records:
+        record(layout, run, "arm@0", action, before, after, *result)
+    assert history.of_run(layout, "now") == ({"arm@0": switch} if switch else {})
     assert history.of_run(layout, "unknown") == {}
+
+
+def test_what_a_run_found_stopped_is_known(layout):
+    history.append(layout, who("now"), "arm@1", "activate", before="1-a", after="2-b", result="ok", was_running=False)
+    record(layout, "now", "arm@2", "activate", "1-a", "2-b")
+    assert [s.was_running for s in history.of_run(layout, "now").values()] == [False, True]
 
 
 def test_records_are_one_line_each_whatever_is_in_them(layout):

@@ -37,14 +37,15 @@ class Asked(ActionModule):
 
     def stage(self, state: str) -> dict[str, Any]:
         self.calls.append(("stage", self.only()))
-        self.here |= set() if self._task.check_mode else {f"{name}@0" for name in self.only() or ("arm", "eye")}
+        self.here |= set() if self._task.check_mode else set(self.only() or ("arm@0", "eye@0"))
         return {"staging": [], "activation": [{"subject": "eye@0", "kind": "activate", "reason": "new"}], "diff": ["d"]}
 
     def call(self, request: dict[str, Any]) -> dict[str, Any]:
         missing = sorted(set(request.get("declared", [])) - self.here)
         if missing:
             return {"steps": [], "done": True, "missing": missing}
-        self.calls.append(("as declared" if request.get("as_declared") else "as last", request["only"]))
+        told = " but " + " ".join(request["but"]) if request.get("but") else ""
+        self.calls.append(("as declared" if request.get("as_declared") else "as last" + told, request["only"]))
         step = {"agent": "eye", "instance": "0", "action": "activate", "from": None, "to": "1-a", "phase": "done",
                 "result": "ok", "message": "1-a is healthy"}  # fmt: skip
         return {"steps": [step] if request.get("as_declared") else [], "done": True}
@@ -71,9 +72,14 @@ def test_a_task_is_about_what_its_run_is_about(option: Any, run: Any, only: Any)
     [
         ({"arm@0", "eye@0"}, False, [("as last", None)], False),
         # what is here is not updated with it: that takes a rollout
-        ({"arm@0"}, False, [("stage", ["eye"]), ("as declared", ["eye"]), ("as last", None)], True),
-        ({"arm@0"}, True, [("stage", ["eye"]), ("as last", None)], True),
-        (set(), False, [("stage", ["arm", "eye"]), ("as declared", ["arm", "eye"]), ("as last", None)], True),
+        ({"arm@0"}, False, [("stage", ["eye@0"]), ("as declared", ["eye@0"]), ("as last but eye@0", None)], True),
+        ({"arm@0"}, True, [("stage", ["eye@0"]), ("as last but eye@0", None)], True),
+        (
+            set(),
+            False,
+            [("stage", ["arm@0", "eye@0"]), ("as declared", ["arm@0", "eye@0"]), ("as last but arm@0 eye@0", None)],
+            True,
+        ),
     ],
 )
 def test_a_start_stages_only_what_is_not_here(here: set[str], check: bool, calls: list[Any], changed: bool) -> None:

@@ -78,6 +78,7 @@ def test_nothing_to_do_changes_nothing():
         ({"action": "stop", "to": None}, "arm@0: is stopped"),
         ({"action": "enable", "to": None}, "arm@0: starts at boot"),
         ({"action": "remove", "to": None}, "arm@0: is removed"),
+        ({"action": "purge", "to": None}, "arm@0: has no state any more"),
         ({"action": "deactivate", "to": None}, "arm@0: is off again"),
         ({"result": "skipped", "message": "not attempted"}, "arm@0: SKIPPED: not attempted"),
     ],
@@ -103,6 +104,14 @@ def test_failures_are_a_result_in_a_rollout():
     result = Service(Task({"done": True, "steps": FAILED})).run("started", fail=False)
     assert result["failures"] == ["arm@0: undone with its sibling", "arm@1: 2-b failed: tcp"]
     assert [i["result"] for i in result["instances"]] == ["undone", "failed", "skipped"]
+
+
+@pytest.mark.parametrize(("steps", "failed"), [([step(**{"from": "2-b", "to": "1-a"})], []), (FAILED, FAILED[:2])])
+def test_what_an_undo_cannot_bring_back_is_a_failure_of_its_own(steps, failed):
+    task = Task({"done": False, "steps": steps, "gone": ["eye@0"]}, {"done": True, "steps": steps})
+    told = [f"arm@{item['instance']}: {item['message']}" for item in failed]
+    result = Service(task).run("undone", fail=False)
+    assert result["failures"] == [*told, "eye@0: this run removed it, and cannot bring it back"]
 
 
 def test_an_interruption_by_a_reboot_always_fails():
