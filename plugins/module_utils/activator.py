@@ -22,6 +22,7 @@ from .systemd import Systemd, run
 UNIT = "agentfactory-activation.service"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 OLD_ONE_LEAVES = 15.0
+TAKES_AT_MOST = 600.0
 
 
 def intent_path(layout: Layout) -> Path:
@@ -38,10 +39,26 @@ def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[s
     intent = {
         "run": request["who"]["run"], "who": request["who"], "boot": boot(), "at": int(time.time()), "done": False,
         "keep": request.get("keep", staging.DEFAULT_KEEP), "undo_siblings": request.get("undo_siblings", True),
-        "purge": bool(request.get("purge")), "steps": steps,
+        "purge": bool(request.get("purge")), "allowed": allowed(layout, steps), "steps": steps,
     }  # fmt: skip
     write_json(intent_path(layout), intent)
     checkpoint("activate.intent")
+
+
+def allowed(layout: Layout, steps: "list[dict[str, Any]]") -> float:
+    """The seconds after which something is wrong with the activator itself, however slow this host is.
+
+    Each release that a step is about may be started, proven and stopped on the way there, back, and back with its siblings.
+    """
+    seconds = TAKES_AT_MOST
+    for step in steps:
+        instance = Instance(layout, step["agent"], step["instance"])
+        for name in {step["from"], step["to"]} - {None}:
+            manifest = release.read(instance, str(name)).get("manifest")
+            if manifest:
+                own = manifest["health"]["start_timeout"] + manifest["health"]["bake"] + manifest["stop"]["timeout"]
+                seconds += 4 * own
+    return float(seconds)
 
 
 def boot() -> str:
@@ -102,13 +119,14 @@ def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict
 def close_after_reboot(layout: Layout, systemd: Systemd, intent: "dict[str, Any]") -> None:
     """The last proven releases run. What was committed right before the end is written down as the success that it was."""
     walk = Walk(layout, systemd)
-    for step in walk.intent["steps"]:
+    for step in map(now_walked, walk.intent["steps"]):
         instance = Instance(layout, step["agent"], step["instance"])
         if step["phase"] == "committing" and release.proven(instance) == step["to"]:
             activation.Activation(instance, step, intent["who"], walk.systemd, walk.save).run()
         elif step["phase"] != "done":
             history.append(layout, intent["who"], instance.id, step["action"], before=step["from"], after=step["to"],
                            result="interrupted by a reboot")  # fmt: skip
+        walk.mark(step)
     write_json(intent_path(layout), dict(walk.intent, done=True, interrupted=True))
     walk.tidy()
 
@@ -118,6 +136,11 @@ def way_back(before: Optional[str], was_running: bool) -> "tuple[str, Optional[s
     if before is None:
         return "deactivate", None
     return ("activate" if was_running else "shelve"), before
+
+
+def now_walked(step: "dict[str, Any]") -> "dict[str, Any]":
+    """The step itself, or the way back from it once that has begun."""
+    return step.get("way_back") or step
 
 
 class Walk:
@@ -141,7 +164,7 @@ class Walk:
                 self.save(step, phase="done", result="skipped", message="not removed: another agent failed")
         else:
             self._in_parallel(removals)
-        unfinished_steps = [s for s in self.intent["steps"] if s["phase"] != "done"]
+        unfinished_steps = [s for s in map(now_walked, self.intent["steps"]) if s["phase"] != "done"]
         if unfinished_steps:  # systemd starts us again, and then there may be space to write down how they ended
             raise HostError("not at an end: %s" % unfinished_steps)
         staging.collect(
@@ -175,21 +198,22 @@ class Walk:
                 self.save(step, phase="done", result="skipped", message="not attempted: another instance failed")
             elif step["phase"] != "done":
                 self.one(step)
+            self.mark(step)
             failed = failed or step["result"] == "failed"
         if failed and self.intent["undo_siblings"]:
-            for step in steps:
+            for step in [s for s in steps if "taken_back" not in s]:  # an undo is not undone
                 if step["result"] == "ok" and step["action"] == "activate" and step["to"] != step["from"]:
                     self.take_back(step)
 
+    def mark(self, step: "dict[str, Any]") -> None:
+        """What was taken back counts as undone; said once, also where the walk was killed right before it could say so."""
+        instance, name = Instance(self.layout, step["agent"], step["instance"]), step.get("taken_back")
+        known = release.everything(instance).get(name) if name and step.get("result") == "ok" else None
+        if known is not None and known.status != release.UNDONE:
+            release.judge(instance, str(name), release.UNDONE, {})
+
     def one(self, step: "dict[str, Any]") -> None:
         """Walk one step to its end, whatever happens."""
-        self._one(step)
-        if step.get("taken_back") and step.get("result") == "ok":
-            release.judge(
-                Instance(self.layout, step["agent"], step["instance"]), step["taken_back"], release.UNDONE, {}
-            )
-
-    def _one(self, step: "dict[str, Any]") -> None:
         instance = Instance(self.layout, step["agent"], step["instance"])
         try:
             if step["action"] == "activate":
@@ -236,19 +260,23 @@ class Walk:
         self.save(step, phase="done", result="ok", message=told)
 
     def take_back(self, step: "dict[str, Any]") -> None:
-        """Bring an instance that was switched in this run back to where it was: an activation like any other."""
-        action, to = way_back(step["from"], step["was_running"])
-        back = dict(step, to=to, phase="planned", action=action)
-        back["from"] = back["taken_back"] = step["to"]
-        back["back"] = True
-        back.pop("result")
-        self.one(back)
-        told = (
-            "undone with its sibling: %s" % back["message"]
-            if back["result"] == "ok"
-            else "undo failed: %s" % back["message"]
-        )
-        self.save(step, result="undone" if back["result"] == "ok" else "failed", message=told)
+        """Bring an instance that was switched in this run back to where it was: an activation like any other.
+
+        The way back is a step of its own, in the intent like the others: it goes on from its phase when the walk was killed.
+        """
+        if "way_back" not in step:
+            action, to = way_back(step["from"], step["was_running"])
+            back = dict(step, to=to, phase="planned", action=action, taken_back=step["to"], back=True)
+            back["from"] = back["taken_back"]
+            back.pop("result")
+            self.save(step, way_back=back)
+            checkpoint("activate.taking-back")
+        back = step["way_back"]
+        if back["phase"] != "done":
+            self.one(back)
+        self.mark(back)
+        told = "undone with its sibling: %s" if back["result"] == "ok" else "undo failed: %s"
+        self.save(step, result="undone" if back["result"] == "ok" else "failed", message=told % back["message"])
 
 
 def main() -> None:

@@ -171,7 +171,7 @@ class Host:
         return Instance(self.layout, agent, name).staged.exists()
 
     def follow(self) -> "dict[str, Any]":
-        """Wait a while for the activation of this run. ``done`` says whether it came to its end."""
+        """Wait a while for the activation of this run. ``done`` says whether it came to its end, ``allowed`` when it should (s)."""
         deadline, pause = time.monotonic() + FOLLOW_SECONDS, 0.03
         while True:
             intent = activator.read_intent(self.layout)
@@ -182,7 +182,7 @@ class Host:
                 return {"steps": intent["steps"], "done": True, "interrupted": bool(intent.get("interrupted"))}
             if time.monotonic() > deadline:
                 activator.unfinished(self.layout, self.systemd, self.library)
-                return {"steps": intent["steps"], "done": False}
+                return {"steps": intent["steps"], "done": False, "allowed": intent["allowed"]}
             time.sleep(pause)
             pause = min(pause * 1.3, 0.25)
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Running an activation on a host and following it to its end, with progress."""
 
+import time
 from typing import Any, Protocol
 
 from .remote import Remote, RemoteError
@@ -47,8 +48,11 @@ class Service:
         self.switched = bool(answer["steps"])
         gone = [f"{agent_id}: this run removed it, and cannot bring it back" for agent_id in answer.get("gone", [])]
         told: dict[str, str] = {}
+        began = time.monotonic()
         while not answer["done"]:
             self._progress(answer["steps"], told)
+            if time.monotonic() - began > answer["allowed"]:
+                raise RemoteError(_wedged(answer))
             answer = remote.call(dict(request, op="follow"))
         return self._outcome(answer, gone, fail=fail)
 
@@ -100,6 +104,14 @@ class Service:
             return f"{name(step)}: {step['result'].upper()}: {step['message']}"
         gap = f" after {step['gap']:.1f} s" if step.get("gap") is not None else ""
         return f"{name(step)}: {arrow(step)} {DONE[step['action']]}{gap}".replace(":  ", ": ")
+
+
+def _wedged(answer: dict[str, Any]) -> str:
+    at = ", ".join(f"{name(step)}: {step['phase']}" for step in answer["steps"] if step["phase"] != "done")
+    return (
+        f"the activation on this host has not come to an end within {answer['allowed']:.0f} s ({at or 'on its way back'}), and is not "
+        "waited for any longer. It goes on by itself if it can: see systemctl status agentfactory-activation there, then run this again"
+    )
 
 
 def name(step: dict[str, Any]) -> str:

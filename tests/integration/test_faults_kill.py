@@ -13,11 +13,11 @@ import pytest
 
 from . import faults
 from .faults import AGENT, ALL_AT_ONCE
-from .harness import Fleet, Host, Lab, Shelf, until
+from .harness import PORT, Fleet, Host, Lab, Shelf, until
 
 CHECKPOINTS = faults.checkpoints()
 REMOVING = [name for name in CHECKPOINTS if name.startswith("remove.")]
-UNDOING = ["activate.undoing"]
+UNDOING = ["activate.undoing", "activate.taking-back"]
 REPAIRING = ["stage.marked"]
 STAGING = [name for name in CHECKPOINTS if not name.startswith(("activate.", "remove.")) and name not in REPAIRING]
 ACTIVATING = [name for name in CHECKPOINTS if name.startswith("activate.") and name not in UNDOING]
@@ -190,3 +190,42 @@ def test_power_cut_at_a_checkpoint(module_fleet, shelf, names):
     module_fleet.run("rollback").ok()
     for host in module_fleet.lab.hosts:
         assert faults.answers(host) == old[host]
+
+
+def listens(host: Host, port: int) -> bool:
+    return f":{port}" in host.sh("ss -Htln")
+
+
+def test_killed_and_power_cut_on_the_way_back_of_a_sibling(module_fleet, shelf):
+    """The second of two instances fails. On one host the activator is killed as it takes the first back, the other loses its power."""
+    killed, cut = module_fleet.lab.hosts[:2]
+    more = {"instances": 2, "rollout": {**ALL_AT_ONCE, "rollback": "wave"}}
+    limit = ("--limit", f"{killed.name},{cut.name}")
+    declare(module_fleet, "1.1.0", **more)
+    module_fleet.deploy(*limit).ok()
+    old = faults.answers(killed)
+    faults.linger(cut, 600)
+    for host in (killed, cut):
+        host.sh(f"systemctl stop agentfactory-{AGENT}@1")
+        host.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {PORT + 1}")
+        until(lambda host=host: listens(host, PORT + 1), f"{host.name} has its port taken")
+        faults.arm(host, "activate.taking-back")
+    declare(module_fleet, new_version(shelf), **more)
+    try:
+        run = module_fleet.start("deploy", *limit)
+        until(lambda: faults.dead(cut), f"the way back on {cut.name}", 120)
+        faults.power_cut(cut)
+        result = run.end().failed()
+    finally:
+        for host in (killed, cut):
+            host.sh("systemctl stop foreign", check=False)
+    assert not faults.armed(killed), result.output
+    assert "undone with its sibling" in result.verdict(killed), result.output
+    assert faults.answers(killed) == old
+    until(lambda: cut.get()[0] == 200, f"{cut.name} answers after the reboot", 120)
+    faults.runs_what_boots(killed)
+    faults.runs_what_boots(cut)
+    version = new_version(shelf)
+    declare(module_fleet, version, **more)
+    module_fleet.deploy(*limit).ok()
+    assert {host.agent(port)["version"] for host in (killed, cut) for port in (PORT, PORT + 1)} == {version}

@@ -67,8 +67,8 @@ def test_an_undo_starts_again_what_the_run_stopped_and_names_what_it_removed(
     two = f"{hosts[0].name},{hosts[1].name}"
     port = {"other-agent": 18090, "third-agent": 18091}
     waves = {"rollout": {"waves": [1, "100%"]}}
-    for name in port:
-        shelf.put(name=name, ports={"http": port[name]})
+    for name, number in port.items():
+        shelf.put(name=name, ports={"http": number})
     result = fleet.write({"probe-agent": waves, "other-agent": {}, "third-agent": {}}).deploy("--limit", two).ok()
     canary = re.search(r"Wave 1 of 2: (\S+)$", result.output, re.MULTILINE)
     assert canary

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 import uuid
 from pathlib import Path
@@ -155,6 +156,21 @@ class FakeSystemd(systemd.Systemd):
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGTERM)
             process.wait(20)
+
+    def reboot(self):
+        """No process outlives it, and nothing below /run; what is enabled starts."""
+        for name in list(self.running):
+            process = self.running.pop(name)[0]
+            process.kill()
+            process.wait(20)
+        files.remove(self.layout.proof_units)
+        self.loaded = {}
+        for link in sorted((self.layout.units / "multi-user.target.wants").glob("*.service")):
+            if (self.layout.units / link.name).exists():
+                self.restart(link.name, 0)
+                process = self.running[link.name][0]
+                while process.poll() is None and not truth.process_environment(process.pid):
+                    time.sleep(0.001)  # exec(2) has not come so far yet
 
     def runs(self, instance):
         """The release in the process of an instance, if there is one."""
@@ -398,9 +414,9 @@ class Killed(BaseException):
     """The activator died here. What a context manager would still do, no SIGKILL lets happen; these paths have none."""
 
 
-def die_at(monkeypatch, name):
+def die_at(monkeypatch, name, armed=lambda: True):
     def checkpoint(here):
-        if here == name:
+        if here == name and armed():
             raise Killed(name)
 
     for module in (activation, activator, proof):
@@ -487,6 +503,74 @@ def test_agents_do_not_wait_for_each_other_but_removals_do(world):
     assert [s["result"] for s in steps] == ["failed", "ok", "skipped"]
     assert world.systemd.runs(world.instance(agent="ear")) == good
     assert world.systemd.runs(world.instance(agent="legacy"))
+
+
+WAYS_BACK = {
+    # what the sibling was before, and where the way back may be cut off
+    "runs": ["activate.taking-back", *UNTIL_PROVEN, "activate.committing", "activate.committed"],
+    "stopped": ["activate.taking-back"],
+    "new": ["activate.taking-back", "remove.stopped"],
+}
+CUT_OFF = [(was, point) for was, points in WAYS_BACK.items() for point in points]
+
+
+def cut_off(world, layout, was, point):
+    """An update of two instances of which the second fails, killed on the first one's way back. What they were before, and are to be."""
+    old = {name: None if was == "new" else world.run("1.0", name=name) for name in "01"}
+    if was == "stopped":
+        world.walk(world.step(None, action="stop"))
+    new = {name: world.stage("1.1", "ends" if name == "1" else "well", name) for name in "01"}
+    activator.write_intent(layout, [world.step(new[name], name) for name in "01"], {"who": WHO})
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, point, lambda: "way_back" in activator.read_intent(layout)["steps"][0])
+        walk = activator.Walk(layout, world.systemd)
+        with pytest.raises(Killed):
+            walk.agent(walk.intent["steps"])
+    return old, new
+
+
+@pytest.mark.parametrize(("was", "point"), CUT_OFF)
+def test_a_way_back_that_was_killed_goes_on(world, layout, was, point):
+    old, new = cut_off(world, layout, was, point)
+    assert [s["result"] for s in world.resume()] == ["undone", "failed"]
+    first = world.instance("0")
+    assert release.everything(first)[new["0"]].status == release.UNDONE
+    assert unsettled(world, old["1"], world.instance("1")) == []
+    if was == "stopped":
+        assert (world.systemd.runs(first), release.proven(first)) == (None, old["0"])
+        assert not os.path.lexists(first.wants)
+    else:
+        assert unsettled(world, old["0"], first) == []
+    calls = list(world.systemd.calls)
+    assert [s["result"] for s in world.resume()] == ["undone", "failed"]
+    assert world.systemd.calls == calls, "its end is its end"
+
+
+@pytest.mark.parametrize(("was", "point"), CUT_OFF)
+def test_after_a_reboot_on_the_way_back_a_proven_release_runs_and_the_next_deploy_converges(world, layout, was, point):
+    old, new = cut_off(world, layout, was, point)
+    world.systemd.reboot()
+    activator.close_after_reboot(layout, world.systemd, activator.read_intent(layout))
+    intent, first = activator.read_intent(layout), world.instance("0")
+    assert (intent["done"], intent["interrupted"]) == (True, True)
+    went = point == "activate.committed"
+    assert unsettled(world, old["0"] if went else new["0"], first) == []
+    assert release.everything(first)[new["0"]].status == (release.UNDONE if went else release.GOOD)
+    assert unsettled(world, old["1"], world.instance("1")) == []
+    fixed = {name: world.stage("1.2", name=name) for name in "01"}
+    assert [s["result"] for s in world.walk(*[world.step(fixed[name], name) for name in "01"])] == ["ok", "ok"]
+    assert [unsettled(world, fixed[name], world.instance(name)) for name in "01"] == [[], []]
+
+
+def test_an_undo_that_fails_for_one_instance_leaves_its_siblings_undone(world, layout):
+    old = {name: world.run("1.0", name=name) for name in "01"}
+    new = {name: world.run("1.1", name=name) for name in "01"}
+    (world.instance("1").releases / old["1"] / "credentials/token").unlink()
+    steps = [dict(world.step(old[name], name), taken_back=new[name], back=True) for name in "01"]
+    assert [s["result"] for s in world.walk(*steps)] == ["ok", "failed"]
+    assert unsettled(world, old["0"], world.instance("0")) == []
+    statuses = {n: r.status for n, r in release.everything(world.instance("0")).items()}
+    assert statuses == {old["0"]: release.GOOD, new["0"]: release.UNDONE}
 
 
 # -- the simple steps -------------------------------------------------------------------------------------------------
@@ -728,6 +812,16 @@ def test_a_first_install_that_failed_is_not_started_by_itself(world, ask, check)
     assert world.systemd.calls == calls
     again = ask("later", state="started", check=check, retry=True).activate()["steps"]
     assert [(s["action"], s["to"]) for s in again] == [("activate", bad)]
+
+
+def test_an_activation_is_allowed_what_its_releases_may_take(world, layout):
+    """start_timeout 20, bake 0 and stop.timeout 5 of each release, four times; whatever cannot be read takes nothing."""
+    old, new = world.run("1.0"), world.stage("1.1")
+    base = activator.TAKES_AT_MOST
+    assert activator.allowed(layout, []) == base
+    assert activator.allowed(layout, [world.step(new)]) == base + 2 * 4 * 25
+    assert activator.allowed(layout, [world.step(old)]) == base + 4 * 25
+    assert activator.allowed(layout, [world.step(new), world.step("gone", agent="eye")]) == base + 2 * 4 * 25
 
 
 def test_the_intent_is_json_that_says_who(world, layout):

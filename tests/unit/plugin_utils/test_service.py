@@ -5,6 +5,8 @@
 
 import pytest
 
+from ansible_collections.agentfactory.core.plugins.module_utils import activator
+from ansible_collections.agentfactory.core.plugins.plugin_utils import service
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service, arrow
 
@@ -41,10 +43,11 @@ class Task:
 
 def test_it_is_followed_to_its_end_and_progress_is_told_once():
     task = Task(
-        {"done": False, "steps": [step(phase="switching"), step(instance="1", phase="planned")]},
-        {"done": False, "steps": [step(phase="switching"), step(instance="1", phase="planned")]},
+        {"done": False, "allowed": 600, "steps": [step(phase="switching"), step(instance="1", phase="planned")]},
+        {"done": False, "allowed": 600, "steps": [step(phase="switching"), step(instance="1", phase="planned")]},
         {
             "done": False,
+            "allowed": 600,
             "steps": [step(phase="switching", note="healthy, baking"), step(instance="1", phase="planned")],
         },
         {"done": True, "steps": [step(gap=0.25), step(instance="1", gap=None)]},
@@ -60,6 +63,20 @@ def test_it_is_followed_to_its_end_and_progress_is_told_once():
     assert result["changed"]
     assert service.switched
     assert [i["result"] for i in result["instances"]] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("phases", "told"), [(("switching", "done"), "arm@0: switching"), (("done", "done"), "on its way back")]
+)
+def test_an_activation_that_never_ends_is_not_waited_for_for_ever(monkeypatch, phases, told):
+    """Each call takes 20 seconds of this clock."""
+    steps = [step(instance=str(number), phase=phase) for number, phase in enumerate(phases)]
+    task = Task(*[{"done": False, "allowed": 1040.0, "steps": steps}] * 60)
+    monkeypatch.setattr(service.time, "monotonic", lambda: 20.0 * len(task.calls))
+    with pytest.raises(RemoteError, match=rf"not come to an end within 1040 s \({told}\).* run this again"):
+        Service(task).run("started", fail=False)
+    assert len(task.calls) == 54
+    assert "agentfactory-activation" in activator.UNIT
 
 
 def test_nothing_to_do_changes_nothing():
@@ -108,7 +125,7 @@ def test_failures_are_a_result_in_a_rollout():
 
 @pytest.mark.parametrize(("steps", "failed"), [([step(**{"from": "2-b", "to": "1-a"})], []), (FAILED, FAILED[:2])])
 def test_what_an_undo_cannot_bring_back_is_a_failure_of_its_own(steps, failed):
-    task = Task({"done": False, "steps": steps, "gone": ["eye@0"]}, {"done": True, "steps": steps})
+    task = Task({"done": False, "allowed": 600, "steps": steps, "gone": ["eye@0"]}, {"done": True, "steps": steps})
     told = [f"arm@{item['instance']}: {item['message']}" for item in failed]
     result = Service(task).run("undone", fail=False)
     assert result["failures"] == [*told, "eye@0: this run removed it, and cannot bring it back"]
