@@ -39,8 +39,8 @@ class ActionModule(ActionBase):
                     preview=preview.make() if self._task.check_mode else "",
                 )
             )
-            if not done.changed and not self._task.check_mode:
-                freshness.found_unchanged(self._place(options["artifacts"]), done.name)
+            if not self._task.check_mode:
+                freshness.packaged_now(self._place(options["artifacts"]), done.name)
         except (ManifestError, PackageError, ArtifactError, run.RunError) as error:
             return result | {"failed": True, "msg": str(error)}
         except OSError as error:

@@ -8,13 +8,18 @@ An edit without a new version must not go unseen; what it is worth, packaging fi
 
 import os
 
-_NOT_SOURCE = {"__pycache__", "dist", "build", "venv", "node_modules", "agent.lock"}
+_NOT_SOURCE = {"__pycache__", "dist", "build", "venv", "node_modules"}
 
 
 def touched_since(source: str, when: float) -> bool:
-    """Whether any file below the directory `source` is newer than `when` (Unix s). Hidden and derived ones do not count."""
+    """Whether anything below the directory `source` is newer than `when` (Unix s). Hidden and derived things do not count.
+
+    Of a file that was deleted, moved in or renamed, its directory tells.
+    """
     for folder, names, files in os.walk(source):
         names[:] = [name for name in names if name not in _NOT_SOURCE and not name.startswith(".")]
+        if _changed(folder) > when:
+            return True
         for name in files:
             if name not in _NOT_SOURCE and not name.startswith(".") and _changed(os.path.join(folder, name)) > when:
                 return True
@@ -26,7 +31,7 @@ def packaged_at(artifacts: str, name: str) -> float:
     return _changed(os.path.join(artifacts, name, "index.json"))
 
 
-def found_unchanged(artifacts: str, name: str) -> None:
+def packaged_now(artifacts: str, name: str) -> None:
     """Note that the source, whatever its times, is what was packaged."""
     os.utime(os.path.join(artifacts, name, "index.json"))
 

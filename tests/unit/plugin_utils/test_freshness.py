@@ -13,32 +13,63 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness
 PACKAGED = 1_000_000.0
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A source that was there before it was packaged."""
+    for name in ("agent.yml", "README.md", "agent.lock", "src/agent/main.py", "src/agent/__pycache__/main.cpython-313.pyc",
+                 ".git/index", ".venv/bin/python", "dist/agent.whl"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    return aged(tmp_path)
+
+
+def aged(folder: Path) -> Path:
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (PACKAGED - 5, PACKAGED - 5))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("path", "touched"),
     [
         ("agent.yml", True),
         ("src/agent/main.py", True),
-        ("agent.lock", False),  # packaging writes it itself
+        ("agent.lock", True),
         ("src/agent/__pycache__/main.cpython-313.pyc", False),
         (".git/index", False),
         (".venv/bin/python", False),
         ("dist/agent.whl", False),
     ],
 )
-def test_only_newer_sources_count(tmp_path: Path, path: str, touched: bool) -> None:
-    for name in ("agent.yml", "README.md", path):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
-        os.utime(tmp_path / name, (PACKAGED - 5, PACKAGED - 5))
-    assert not freshness.touched_since(str(tmp_path), PACKAGED)
-    os.utime(tmp_path / path, (PACKAGED + 5, PACKAGED + 5))
-    assert freshness.touched_since(str(tmp_path), PACKAGED) is touched
+def test_only_newer_sources_count(source: Path, path: str, touched: bool) -> None:
+    assert not freshness.touched_since(str(source), PACKAGED)
+    os.utime(source / path, (PACKAGED + 5, PACKAGED + 5))
+    assert freshness.touched_since(str(source), PACKAGED) is touched
 
 
-def test_packaging_without_a_change_renews_the_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "touched"),
+    [("src/agent/main.py", True), ("README.md", True), (".git/index", False), ("dist/agent.whl", False)],
+)
+def test_what_was_deleted_or_moved_in_is_seen(source: Path, path: str, touched: bool) -> None:
+    content = (source / path).read_text()
+    (source / path).unlink()
+    assert freshness.touched_since(str(source), PACKAGED) is touched
+    aged(source)
+    (source / path).write_text(content)
+    os.utime(source / path, (PACKAGED - 5, PACKAGED - 5))
+    assert freshness.touched_since(str(source), PACKAGED) is touched
+
+
+def test_without_a_source_nothing_was_touched(tmp_path: Path) -> None:
+    """The controller that deploys need not have it."""
+    assert not freshness.touched_since(str(tmp_path / "elsewhere"), PACKAGED)
+
+
+def test_packaging_renews_the_time(tmp_path: Path) -> None:
     assert freshness.packaged_at(str(tmp_path), "toy") == 0
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy/index.json").write_text("{}")
     os.utime(tmp_path / "toy/index.json", (PACKAGED, PACKAGED))
-    freshness.found_unchanged(str(tmp_path), "toy")
+    freshness.packaged_now(str(tmp_path), "toy")
     assert freshness.packaged_at(str(tmp_path), "toy") > PACKAGED
