@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, BinaryIO, Callable
 
 from . import activator, credentials, desired, lease, release, removal, staging, store, tree
@@ -40,12 +41,20 @@ class Host:
     # -- stage ----------------------------------------------------------------------------------------------------
 
     def stage(self) -> "dict[str, Any]":
-        """Assess; and unless that is all that is asked, lay out what is to change, under the lock."""
+        """Assess; and unless that is all that is asked, lay out what is to change. What cannot run here leaves no trace."""
         self._not_during_activation()
+        try:
+            return self._stage()
+        except HostError:
+            if not (self.layout.factory / "key").exists() and not self.check:  # it was never used
+                removal.remove_library(self.layout, Path(self.library))
+            raise
+
+    def _stage(self) -> "dict[str, Any]":
         if self.check or self.request.get("ask"):
             found = staging.assess(self.layout, self.request, self.systemd)
             return dict(self._staging_answer(found), need=self._lacking(found))
-        if not (self.layout.factory / "key").exists():  # never used: what cannot run here leaves no trace
+        if not (self.layout.factory / "key").exists():  # before there is one
             staging.assess(self.layout, self.request, self.systemd)
         with self.locked():
             lease.take(self.layout, self.request["who"], "deploy")

@@ -130,3 +130,11 @@ def remove_factory(layout: Layout, *, purge: bool) -> None:
         if purge and not kept(layout):
             remove_path(layout.factory)
             _remove_empty(layout.state)
+
+
+def remove_library(layout: Layout, library: Path) -> None:
+    """From a host where nothing came of the first call. What another run has begun there meanwhile stays."""
+    if library.parent == layout.lib:
+        remove_path(library)
+    _remove_empty(layout.lib)
+    _remove_empty(layout.opt)

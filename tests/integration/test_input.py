@@ -66,6 +66,7 @@ def test_hosts_that_cannot_run_it_say_so_and_it_runs_nowhere(fleet: Fleet, hosts
     assert "probe-agent 3.3.0 needs Python >=3.12; this host has 3.11" in result.verdict(hosts[1])
     assert "Stopped: 2 hosts failed while staging and max_failures is 0" in result.output
     assert [host.get()[0] for host in hosts] == [0, 0, 0]
+    assert [host.leftovers() for host in hosts[:2]] == [[], []], "and leave no trace"
     assert fleet.run("status").ok().output.count("not activated") == 1, "the host that could run it was only staged"
 
 

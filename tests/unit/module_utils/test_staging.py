@@ -14,7 +14,7 @@ import zlib
 
 import pytest
 
-from ansible_collections.agentfactory.core.plugins.module_utils import release, staging, store, target, tree
+from ansible_collections.agentfactory.core.plugins.module_utils import lease, release, staging, store, target, tree
 from ansible_collections.agentfactory.core.plugins.module_utils.files import read_json, remove, write_atomic
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
 
@@ -68,10 +68,11 @@ def request_and_payload(manifest, entries):
     return made, zlib.compress(b"".join(contents[sha256] for sha256, _size in blobs))
 
 
-def stage(layout, library, request, payload, fault=""):
+def stage(layout, library, request, payload, fault="", *, used=True):
     path = layout.root / "fault"
     layout.root.mkdir(parents=True, exist_ok=True)
-    write_atomic(layout.factory / "key", b"k" * 32)  # names of releases hang on it, and runs are compared
+    if used:
+        write_atomic(layout.factory / "key", b"k" * 32)  # names of releases hang on it, and runs are compared
     if fault:
         path.write_text(fault)
     done = subprocess.run(
@@ -145,6 +146,21 @@ def test_a_check_writes_nothing_and_says_the_same(layout, library, request_and_p
     real = json.loads(stage(layout, library, request, payload).stdout)
     for what in ("staging", "activation", "removals", "releases"):
         assert checked[what] == real[what]
+
+
+@pytest.mark.parametrize("ask", [True, False])
+@pytest.mark.parametrize("used", [True, False])
+def test_a_refused_first_use_leaves_nothing(layout, library, request_and_payload, ask, used):
+    """Nor the library, which came with the call."""
+    request, payload = request_and_payload
+    here = layout.lib / "0123abcd"
+    here.mkdir(parents=True)
+    (here / "agentfactory_host").symlink_to((library / "agentfactory_host").resolve())
+    request["agents"][0]["manifest"]["runtime"].update(type="python", python=">=9")
+    refused = stage(layout, here, dict(request, ask=ask), payload, used=used)
+    assert b"needs Python >=9" in refused.stderr
+    assert (here.exists(), layout.opt.exists(), layout.state.exists()) == (used, used, used)
+    assert lease.current(layout) is None
 
 
 def test_what_is_lacking_is_asked_for_step_by_step(layout, library, request_and_payload):
