@@ -297,9 +297,12 @@ class Fleet:
         return self
 
     def start(
-        self, verb: str, *arguments: str, env: Mapping[str, str] | None = None, inventory: Path | None = None
+        self, verb: str | Path, *arguments: str, env: Mapping[str, str] | None = None, inventory: Path | None = None
     ) -> "Run":
-        """Begin a run of the playbook agentfactory.core.<verb>; for what must happen in its midst. `inventory`: other than the fleet."""
+        """Begin a run of the playbook agentfactory.core.<verb>, or of a file; for what must happen in its midst.
+
+        `inventory`: other than the fleet.
+        """
         record = self.folder / f"results-{time.monotonic_ns()}.jsonl"
         record.touch()
         environment = {
@@ -310,7 +313,7 @@ class Fleet:
         }  # fmt: skip
         command = [
             program("ansible-playbook"),
-            f"agentfactory.core.{verb}",
+            str(verb) if isinstance(verb, Path) else f"agentfactory.core.{verb}",
             "-i",
             str(inventory or self.file),
             *arguments,
@@ -322,7 +325,7 @@ class Fleet:
         output.close()
         return Run(process, record, time.monotonic())
 
-    def run(self, verb: str, *arguments: str, **more: Any) -> Result:
+    def run(self, verb: str | Path, *arguments: str, **more: Any) -> Result:
         """Run a playbook to its end."""
         return self.start(verb, *arguments, **more).end()
 
