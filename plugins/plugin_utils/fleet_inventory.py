@@ -14,6 +14,7 @@ from .fleet_catalog import Catalog
 from .fleet_placement import FILE as PLACEMENT
 from .fleet_placement import PLUGIN, Source, beside
 from .fleet_placement import read as read_placement
+from .fleet_variables import Variables
 
 FILES = ("fleet.yml", "fleet.yaml")
 
@@ -47,9 +48,10 @@ def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> 
     from .planning import document
 
     planned = document.load(plan, label(plan))
-    now, _hosts = read(loader, path, data, planning=True)
+    now, hosts = read(loader, path, data, planning=True)
     there, problems = read_placement(beside(path), label(beside(path)))
-    problems += document.moved(planned, document.identity(now, there, document.contents(now)), label(plan))
+    identity = document.identity(now, there, document.contents(now), Variables(loader, hosts))
+    problems += document.moved(planned, identity, label(plan))
     if problems:
         raise _fleet.FleetError(problems)
     fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
@@ -72,7 +74,6 @@ def _sources(loader: Any, given: object, path: str) -> InventoryManager:
     """An inventory of its own: patterns see the fleet's sources, whatever else the run was given."""
     base = os.path.dirname(os.path.abspath(path))
     here = label(path)
-    manager = InventoryManager(loader=loader, sources=[], parse=False)
     named = [given] if isinstance(given, str) else given
     if not named:
         beside = [name for name in sorted(os.listdir(base)) if not IGNORED.search(os.fsencode(name))]
@@ -80,8 +81,9 @@ def _sources(loader: Any, given: object, path: str) -> InventoryManager:
     problems = []
     if not isinstance(named, list) or not all(isinstance(source, str) for source in named):
         raise _fleet.FleetError([f"{here}: inventory: must be a file name or a list of them"])
-    for source in named:
-        place = os.path.normpath(os.path.join(base, os.path.expanduser(source)))
+    places = [os.path.normpath(os.path.join(base, os.path.expanduser(source))) for source in named]
+    manager = InventoryManager(loader=loader, sources=[os.path.abspath(path), *places], parse=False)
+    for place in places:
         if not os.path.exists(place):
             problems.append(f"{here}: inventory: there is no {label(place)}")
         elif os.path.basename(place) in FILES and not os.path.isdir(place):

@@ -15,6 +15,7 @@ from ..fleet_problem import Given, concerned, gone, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
 from .demand import Demand, demands
+from .document import FORMAT
 from .domains import Domains, Where
 from .expect import agent_row, host_rows, rollout
 from .onepass import Pass, one_pass
@@ -180,7 +181,7 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
     steps = [_step(step) for step in made.steps]
     hosts = [host for host in inputs.fleet.declared if host not in {*deciding.failed, *asked.drain}]
     return {
-        "format": 1,
+        "format": FORMAT,
         "environment": inputs.fleet.environment,
         "what_if": asked.what_if,
         "asked": {"load_factor": asked.load_factor, "drain": list(asked.drain), "lose_zone": asked.lose_zone},

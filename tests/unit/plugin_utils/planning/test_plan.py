@@ -274,9 +274,24 @@ def test_a_placement_holds_once_all_of_it_is_proven(
 # -- is it still true? ------------------------------------------------------------------------------------------------
 
 
-def identity(found: fleet.Fleet, placed: Any = None, content: str | None = "c1") -> document.Identity:
+class Variables:
+    """Of hosts that all have the same."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = {"agentfactory_capacity": {"cpu": 4}, "agentfactory_zone": "a", "point": 21, **given}
+
+    def room(self, host: str) -> dict[str, Any]:
+        return {key: value for key, value in self.given.items() if key.startswith("agentfactory_")}
+
+    def behind(self, host: str, value: Any) -> dict[str, Any]:
+        return {"point": self.given["point"]} if "point" in str(value) else {}
+
+
+def identity(
+    found: fleet.Fleet, placed: Any = None, content: str | None = "c1", variables: Variables | None = None
+) -> document.Identity:
     contents = {name: None if content is None else [content] for name in found.agents}
-    return document.identity(found, placed or {}, contents)
+    return document.identity(found, placed or {}, contents, variables or Variables())
 
 
 @pytest.mark.parametrize(
@@ -300,6 +315,29 @@ def test_what_moved_is_named(
     plan = {"identity": identity(read()), "placement": SPREAD}
     now = identity(read(gateway(**changes)), placed, content)
     assert document.moved(plan, now, "p") == [f"p: {line}; plan again" for line in said]
+
+
+@pytest.mark.parametrize(
+    ("keys", "variables", "said"),
+    [
+        ({}, {}, []),
+        ({"reliability": {"host": {"unavailability": 0.1}}}, {}, ["reliability"]),
+        ({"managed": "h1,h2"}, {}, ["hosts: h3 is gone since the plan was made"]),
+        ({}, {"agentfactory_capacity": {"cpu": 2}}, ["h1.agentfactory_capacity: it was {'cpu': 4}, and is {'cpu': 2}"]),
+        ({}, {"agentfactory_reserved": {"cpu": 1}}, ["h1.agentfactory_reserved: it was None, and is {'cpu': 1}"]),
+        ({}, {"agentfactory_zone": "b"}, ["h1.agentfactory_zone: it was a, and is b"]),
+        ({}, {"point": 22}, ["h1.point, which a configuration names"]),
+    ],
+)  # fmt: skip
+def test_what_moved_beside_the_agents_is_named_too(
+    read: Read, keys: dict[str, Any], variables: dict[str, Any], said: list[str]
+) -> None:
+    agents = {"one": {"version": "1.0", "hosts": "h1", "config": {"set_point": "{{ point }}"}}}
+    plan = {"identity": json.loads(json.dumps(identity(read(agents)))), "placement": {}}
+    now = identity(read(agents, **keys), variables=Variables(**variables))
+    on_one = [line for line in document.moved(plan, now, "p") if not line.startswith(("p: h2.", "p: h3."))]
+    on_one = [line.replace(": has changed since the plan was made", "") for line in on_one]
+    assert on_one == [f"p: {line}; plan again" for line in said]
 
 
 def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
