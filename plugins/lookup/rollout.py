@@ -162,8 +162,16 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
     )
     if plan:
         Ledger.current().append({"phase": "goal", "placement": plan["placement"], "host_order": plan["host_order"]})
+        _readable(variables)
     _read_ahead(variables)
     return managed
+
+
+def _readable(variables: dict[str, Any]) -> None:
+    """A fleet is read by its placement, also by who wants to see how far its very first plan has come: then nothing is settled yet."""
+    path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
+    if not variables.get("ansible_check_mode", False) and not os.path.exists(path):
+        fleet_placement.settle(path, {}, [])
 
 
 def _read_ahead(variables: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ options:
   fleet:
     description:
       - The fleet, C(fleet.yml); a relative path is below the current directory.
-      - By default that of the inventory, from the variable C(agentfactory_fleet). A fleet without a C(placement.yml) that fits is no
+      - By default that of the inventory, from the variable C(agentfactory_fleet). A fleet without a C(placement.yml) is no
         inventory, so run it with the hosts alone then, as C(-i hosts.yml), and name the fleet here.
       - What hosts have is said by their variables C(agentfactory_capacity), C(agentfactory_reserved) and C(agentfactory_zone), as for
         M(agentfactory.core.agent_placement).

@@ -262,6 +262,21 @@ def test_a_plan_is_carried_out_and_settled(planned: Path) -> None:
     assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
 
 
+def test_the_fleet_is_readable_while_its_first_plan_is_half_carried_out(planned: Path) -> None:
+    (planned / "placement.yml").unlink()
+    _plan(planned)
+    assert _ansible(planned, "-i", "fleet.yml", "play.yml")[0] == 4, "nobody has said yet where anything runs"
+    code, text = _deploy(planned, removals={}, stage={}, activate={"h2": "failed", "h3": "failed"})
+    assert code == 2, text
+    code, text = _play(planned, "--list-hosts")
+    assert code == 0, text
+    assert "agents.toy: is not placed yet; run the plan again" in " ".join(text.split())
+    code, text = _deploy(planned, removals={}, stage={})
+    assert code == 0, text
+    goal = json.loads((planned / "plan.json").read_text())["placement"]
+    assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == goal
+
+
 def test_what_is_proven_elsewhere_is_retired_also_where_a_host_failed_within_the_budget(planned: Path) -> None:
     code, text = _deploy(planned, activate={"h3": "failed"})
     assert code == 2, text

@@ -4,6 +4,7 @@
 """What is planned, and that it follows from the models; what makes a plan outdated; the moves of one deploy."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,25 @@ def test_moves_that_wait_for_each_others_room_take_two_plans() -> None:
     assert (found.steps, found.left, found.peak) == (steps[:1], [], {"h1": {"cpu": 1}, "h2": {"cpu": 1}})
     found = one_pass(problem, steps)
     assert (found.steps, found.left) == ([], steps)
+
+
+def test_what_waits_has_the_highest_indexes() -> None:
+    """Its room is freed only by what moves: so the next plan finds indexes without a gap."""
+    hosts = (Host("h1", {"cpu": 2}), Host("h2", {"cpu": 2}))
+    agents = (Agent("a", 3, {"cpu": 1}), Agent("b", 1, {"cpu": 2}))
+    problem = Problem(hosts, agents, {"b": {0: "h1"}})
+    steps = [
+        Step("new", "a", 0, None, "h1"),
+        Step("new", "a", 1, None, "h2"),
+        Step("move", "b", 0, "h1", "h3"),
+        Step("new", "a", 2, None, "h2"),
+    ]
+    found = one_pass(replace(problem, hosts=(*hosts, Host("h3", {"cpu": 2}))), steps)
+    assert [(step.kind, step.instance, step.target) for step in found.steps] == [
+        ("new", "a@0", "h2"), ("move", "b@0", "h3"), ("new", "a@1", "h2"),
+    ]  # fmt: skip
+    assert [(step.instance, step.target) for step in found.left] == [("a@2", "h1")]
+    assert found.placement == {"a": {0: "h2", 1: "h2"}, "b": {0: "h3"}}
 
 
 @settings(max_examples=60, deadline=None)
