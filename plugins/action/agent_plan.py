@@ -66,7 +66,8 @@ class ActionModule(ActionBase):
             {name: there for name, there in placed.items() if name in fleet.counted}, health, self._ask(fleet),
         )  # fmt: skip
         asked = decide.Asked(
-            self.options["load_factor"], tuple(_names(self.options["drain"])), self.options["lose_zone"] or "",
+            self.options["load_factor"], tuple(_names(self.options["drain"])), tuple(_names(self.options["failed"])),
+            self.options["lose_zone"] or "",
             self.options["window"], self.options["proof"],
         )  # fmt: skip
         plan = decide.decide(inputs, asked)

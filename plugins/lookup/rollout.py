@@ -158,6 +158,7 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
             "confirm_removals": _number(variables, "confirm_removals"),
             "only": _chosen(variables),
             "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
+            "lost": plan["lost"] if plan else [],
         }
     )
     if plan:
@@ -300,17 +301,17 @@ def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:
 
 def _first(variables: dict[str, Any]) -> list[str]:
     planned = _plan(variables)
-    return [] if planned["reason"] else _leaving(planned["hosts"], "first")
+    return [] if planned["reason"] else _leaving(planned, "first")
 
 
-def _leaving(hosts: list[str], when: str) -> list[str]:
-    """The hosts that something leaves then; none in check mode, where the waves tell it all."""
+def _leaving(planned: rollout.Plan, when: str) -> list[str]:
+    """The hosts that something leaves then, also lost ones that were reached; none in check mode, where the waves tell it all."""
     ledger = Ledger.current()
     begin, staged, activated = ledger.begin() or {}, ledger.last("stage"), ledger.last("activate")
     if begin.get("check"):
         return []
     known = begin.get("planned", {})
-    return [host for host in hosts if moves.due(known, host, when, staged, activated)]
+    return [host for host in [*planned["hosts"], *planned["lost"]] if moves.due(known, host, when, staged, activated)]
 
 
 def _retire(variables: dict[str, Any]) -> list[str]:
@@ -327,7 +328,7 @@ def _retire(variables: dict[str, Any]) -> list[str]:
             Display().display(f"{path} says now where instances run")
     if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
         return []
-    hosts = _leaving(planned["hosts"], "last")
+    hosts = _leaving(planned, "last")
     for host in hosts if ledger.once("retire") else []:  # until it says how it went
         said = "retiring: unreachable, or ended before it could say how"
         ledger.append({"phase": "retire", "host": host, "status": "unreachable", "messages": [said]})

@@ -14,7 +14,6 @@ from .fleet_catalog import Catalog
 from .fleet_placement import FILE as PLACEMENT
 from .fleet_placement import PLUGIN, Source, beside
 from .fleet_placement import read as read_placement
-from .fleet_variables import Variables
 
 FILES = ("fleet.yml", "fleet.yaml")
 
@@ -45,6 +44,7 @@ def read(
 
 def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> tuple[_fleet.Fleet, InventoryManager]:
     """The same with the counts and the placement of a plan. FleetError, too, where fleet or artifacts moved since it was made."""
+    from .fleet_variables import Variables
     from .planning import document
 
     planned = document.load(plan, label(plan))
@@ -56,6 +56,7 @@ def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> 
         raise _fleet.FleetError(problems)
     fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
     fleet.plan, fleet.plan_digest = os.path.abspath(plan), document.digest(planned)
+    fleet.lost = planned["lost"]
     return fleet, hosts
 
 

@@ -4,7 +4,8 @@
 """The order within a rollout that carries out a plan: nothing leaves a host before it is proven where it goes.
 
 An instance that moves is started and proven at its new place; only then is the old one removed. One with portable state, which must not
-run twice, leaves first, but only where its new place is ready to take it. Pure functions over the ledger's records.
+run twice, leaves first, but only where its new place is ready to take it. The same holds for what starts elsewhere since its host is lost:
+where that host is reached all the same, it leaves there. Pure functions over the ledger's records.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ def leaving(steps: Iterable[Mapping[str, Any]], portable: Iterable[str]) -> dict
     """host -> agent id -> how it leaves, of a plan's steps."""
     stops_first, found = set(portable), {}  # type: ignore[var-annotated]
     for step in steps:
-        if step["from"] is None or step["kind"] == "restart":
+        if step["from"] is None:
             continue
         when = "with" if step["to"] is None else "first" if step["agent"] in stops_first else "last"
         agent_id = f"{step['agent']}@{step['index']}"

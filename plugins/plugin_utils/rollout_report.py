@@ -59,10 +59,11 @@ def verdict(story: Story, host: str) -> str:
 
 def summary(story: Story) -> str:
     """The run on a page: how many hosts, each wave, what changed, what failed and why, what was undone."""
-    staged = story.staged
+    lost = story.plan["lost"]
+    staged = {host: record for host, record in story.staged.items() if host not in lost}
     unchanged = sum(record["status"] == "unchanged" for record in staged.values())
     everywhere = len(staged) + len(story.plan["silent"])
-    if unchanged == everywhere:
+    if unchanged == everywhere and not story.retired:
         return f"Nothing to do: {_hosts(unchanged)} as declared."
     check = bool(story.begin.get("check"))
     fleet = f"Fleet {story.plan['environment']}" if story.plan["environment"] else "Fleet"
@@ -70,6 +71,7 @@ def summary(story: Story) -> str:
         f"{fleet}: {_hosts(everywhere)}, {unchanged} as declared, {len(story.plan['hosts'])} to change"
         + (" (check mode: nothing is changed)" if check else "")
     ]
+    lines += [f"Lost, as the plan has it: {rollout.names(lost)}"] if lost else []
     lines += _changes(story, check=check)
     lines += _waves(story, check=check)
     if reason := story.reason():

@@ -25,10 +25,12 @@ MOST_MORE = 50  # instances beyond what the load needs, for a target of availabi
 
 @dataclass(frozen=True)
 class Asked:
-    """What is planned for. `drain`: hosts to be emptied. `lose_zone`: a zone that is taken as lost, which is a mere what-if."""
+    """What is planned for. `drain`: hosts to be emptied. `failed`: hosts that are lost, where nothing runs any more. `lose_zone`: a
+    zone that is taken as lost, which is a mere what-if."""
 
     load_factor: float = 1.0
     drain: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
     lose_zone: str = ""
     window: str = "7d"
     proof: bool | None = None
@@ -100,7 +102,8 @@ def in_numbers(there: Mapping[int, str]) -> dict[str, int]:
 def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     """The plan without its `identity`. PlacementError, CapacityError or ReliabilityError where the question makes no sense."""
     fleet = inputs.fleet
-    if unknown := [f"drain: {host} is no host of the fleet" for host in asked.drain if host not in fleet.declared]:
+    named = [("drain", host) for host in asked.drain] + [("failed", host) for host in asked.failed]
+    if unknown := [f"{key}: {host} is no host of the fleet" for key, host in named if host not in fleet.declared]:
         raise PlacementError(unknown)
     running = {name: sum(map(len, inputs.placed.get(name, {}).values())) for name in fleet.counted}
     running |= {
@@ -121,7 +124,7 @@ def _failed(inputs: Inputs, asked: Asked) -> list[str]:
     if asked.lose_zone and not found:
         known = ", ".join(sorted(set(filter(None, inputs.zones.values())))) or "none"
         raise PlacementError([f"lose_zone: no host is in zone {asked.lose_zone}; zones are {known}"])
-    return found
+    return list(dict.fromkeys([*found, *asked.failed]))
 
 
 def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
@@ -184,11 +187,12 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
         "format": FORMAT,
         "environment": inputs.fleet.environment,
         "what_if": asked.what_if,
-        "asked": {"load_factor": asked.load_factor, "drain": list(asked.drain), "lose_zone": asked.lose_zone},
+        "asked": {"load_factor": asked.load_factor, "drain": list(asked.drain), "failed": list(asked.failed), "lose_zone": asked.lose_zone},
         "counts": dict(deciding.counts),
         "placement": {name: _by_host(there) for name, there in made.placement.items()},
         "portable": [name for name, counted in inputs.fleet.counted.items() if counted.state_portable],
         "host_order": list(inputs.fleet.declared),
+        "lost": list(asked.failed),
         "steps": steps,
         "waiting": [_step(step) for step in made.left],
         "fixed": stuck,
@@ -198,7 +202,7 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
         "losses": deciding.domains.losses(places, deciding.demands),
         "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
-        "warnings": [*deciding.warnings, *_gone(deciding), *_staying(deciding), *_short(deciding, places, answer)],
+        "warnings": [*deciding.warnings, *_gone(deciding), *_staying(deciding), *_lost(deciding, stuck), *_short(deciding, places, answer)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
 
@@ -240,6 +244,25 @@ def _staying(deciding: _Deciding) -> Iterable[str]:
         for declared in fleet.declared[host]:
             if declared["name"] not in fleet.counted and declared["instances"]:
                 yield f"{host}: {declared['name']} stays, for it is declared for each of its hosts and not counted"
+
+
+def _lost(deciding: _Deciding, stuck: Iterable[str]) -> Iterable[str]:
+    """What is down with a lost host, and what must not come back with it."""
+    fleet, runs = deciding.inputs.fleet, current(deciding.inputs.placed, deciding.inputs.fleet.counted)
+    for host in deciding.asked.failed:
+        there = [(name, f"{name}@{index}") for name, on in runs.items() for index, home in on.items() if home == host]
+        fixed = [instance for _name, instance in there if instance in stuck]
+        once = [instance for name, instance in there if fleet.counted[name].state_portable and instance not in stuck]
+        each = [d["name"] for d in fleet.declared[host] if d["name"] not in fleet.counted and d["instances"]]
+        if fixed:
+            yield f"{host}: {', '.join(fixed)} stay down until it is back, for their state is there"
+        if each:
+            yield f"{host}: {', '.join(each)} stay down until it is back, for they are declared for each of their hosts"
+        if once:
+            yield (
+                f"{host}: {', '.join(once)} must not run twice: see to it that it stays off until a deploy reaches it, "
+                "for it starts what it had when it comes back"
+            )
 
 
 def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | None) -> Iterable[str]:

@@ -27,6 +27,7 @@ _KEYS = {
     "what_if": list,
     "portable": list,
     "host_order": list,
+    "lost": list,
 }
 Identity = dict[str, Any]
 

@@ -35,6 +35,7 @@ def _head(plan: Plan) -> Iterator[str]:
     asked = plan["asked"]
     said = [f"load x {asked['load_factor']:g}"] if asked["load_factor"] != 1 else []
     said += [f"drained: {', '.join(asked['drain'])}"] if asked["drain"] else []
+    said += [f"lost: {', '.join(asked['failed'])}"] if asked["failed"] else []
     said += [f"what if zone {asked['lose_zone']} were lost"] if asked["lose_zone"] else []
     yield f"Plan of {plan['environment']}{': ' if said else ''}{'; '.join(said)}"
     yield summary(plan)

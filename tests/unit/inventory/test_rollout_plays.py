@@ -316,6 +316,28 @@ def test_what_a_plan_goes_without(planned: Path, arguments: list[str], reason: s
     assert "packaged" not in text
 
 
+@pytest.mark.parametrize(
+    ("staged", "portable"),
+    [
+        ("cut", "false"),  # it is off, as the plan has it
+        ("ok", "true"),  # it is there again, and nothing is to run twice
+    ],
+)
+def test_a_plan_without_a_lost_host_is_carried_out(planned: Path, staged: str, portable: str) -> None:
+    rule = "" if portable == "false" else ", state_portable: true"
+    text = PLANNED.replace("count: 2", "count: 2" + rule).replace("max_failures: 1", "max_failures: 0")
+    (planned / "fleet.yml").write_text(text)
+    _plan(planned, "-e", "failed=h1")
+    steps = json.loads((planned / "plan.json").read_text())["steps"]
+    assert [step["text"] for step in steps] == ["restart toy@0 on h2 (h1 is lost)"]
+    code, text = _deploy(planned, stage={**MOVED["stage"], "h1": staged})
+    assert code == 0, text
+    assert "Lost, as the plan has it: h1" in text
+    assert ("retire h1: first" in text) is (staged == "ok")
+    assert "Wave 1 of 1: h2 h3\n" in text, "nothing is activated on a lost host"
+    assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
+
+
 def test_only_a_deploy_carries_out_a_plan(planned: Path) -> None:
     path = planned / "play.yml"
     path.write_text(path.read_text().replace(", ''plan''", ""))

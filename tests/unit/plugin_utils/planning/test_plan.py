@@ -149,6 +149,41 @@ def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
         plan(lose_zone="z")
 
 
+def test_a_lost_host_is_planned_around_and_the_plan_is_carried_out(plan: Plan, tmp_path: Path) -> None:
+    made = plan(gateway(count=5), SPREAD, failed=("h1",))
+    assert {(step["kind"], step["from"]) for step in made["steps"]} == {("restart", "h1")}
+    assert (made["what_if"], made["lost"], made["placement"]["gateway"].keys()) == ([], ["h1"], {"h2", "h3"})
+    assert "h1" not in made["rollout"]["hosts"]
+    assert "lost: h1" in text.report(made)
+    file = tmp_path / "plan.json"
+    file.write_text(document.render({**made, "identity": {}}))
+    assert document.load(str(file), "plan.json")["lost"] == ["h1"]
+    with pytest.raises(placement.PlacementError, match="failed: h9 is no host of the fleet"):
+        plan(failed=("h9",))
+
+
+@pytest.mark.parametrize(
+    ("portable", "moved", "warning"),
+    [
+        (None, ["gateway@0", "gateway@3"], ""),
+        (True, ["gateway@0", "gateway@3"], "h1: gateway@0, gateway@3 must not run twice: see to it that it stays off"),
+        (False, [], "h1: gateway@0, gateway@3 stay down until it is back, for their state is there"),
+    ],
+)
+def test_what_becomes_of_state_on_a_lost_host(
+    plan: Plan, portable: bool | None, moved: list[str], warning: str
+) -> None:
+    agents = gateway(count=5) if portable is None else gateway(count=5, state_portable=portable)
+    agents["watch"] = {"version": "1.0", "hosts": "h1", "ports": {"http": 9090}}
+    made = plan(agents, SPREAD, failed=("h1",))
+    assert sorted(f"{step['agent']}@{step['index']}" for step in made["steps"] if step["kind"] == "restart") == moved
+    about = [line for line in made["warnings"] if line.startswith("h1: gateway")]
+    assert [line[: len(warning)] for line in about] == ([warning] if warning else [])
+    assert "h1: watch stay down until it is back, for they are declared for each of their hosts" in made["warnings"]
+    when = {how["when"] for there in moves.leaving(made["steps"], made["portable"]).values() for how in there.values()}
+    assert when == ({"first" if portable else "last"} if moved else set())
+
+
 def test_what_is_fixed_on_a_lost_host_is_not_up(plan: Plan) -> None:
     agents = gateway(count=5, state_portable=False)
     row = plan(agents, SPREAD, lose_zone="a")["agents"][0]
