@@ -54,6 +54,13 @@ options:
     description: Hosts to be emptied, as a list or with commas between them.
     type: list
     elements: str
+  failed:
+    description:
+      - Hosts that are lost, as a list or with commas between them. What ran there starts elsewhere, as far as the fleet's C(state_portable)
+        allows, and the deploy need not reach them.
+      - Name only hosts on which nothing runs any more.
+    type: list
+    elements: str
   lose_zone:
     description: A zone that is taken as lost. Such a plan only answers what would be, and is not carried out.
     type: str
@@ -183,6 +190,11 @@ plan:
       type: list
       elements: dict
       sample: [{kind: zone, name: a, breaks: [{agent: gateway, left: 4, why: 4 are left of 5 needed}]}]
+    lost:
+      description: The hosts of O(failed), which the deploy need not reach.
+      type: list
+      elements: str
+      sample: []
     rollout:
       description: The hosts that change, their waves, and between how many seconds that takes.
       type: dict

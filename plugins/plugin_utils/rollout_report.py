@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import rollout
+from . import moves, rollout
 from .ledger import Ledger
 
 _LINES = 12
@@ -79,6 +79,7 @@ def summary(story: Story) -> str:
     if story.undone:
         taken = [host for host in story.plan["hosts"] if story.undone.get(host, {}).get("status") == "ok"]
         lines.append(f"Undone (rollback: {story.plan['rollback']}): {rollout.names(taken) or 'none'}")
+    lines += _adrift(story)
     lines += _failures(story)
     return "\n".join(lines)
 
@@ -121,6 +122,19 @@ def _result(story: Story, host: str) -> str:
         return "UNREACHABLE"
     status = story.activated.get(host, {}).get("status", "skipped")
     return {"ok": "ok", "skipped": "not activated"}.get(status, str(status).upper())
+
+
+def _adrift(story: Story) -> list[str]:
+    """What no rollback brings back: it had to leave before it could start elsewhere."""
+    planned = story.begin.get("planned", {})
+    found = moves.adrift(planned, story.staged, story.activated, story.undone, story.retired)
+    if not found:
+        return []
+    names = ", ".join(f"{agent_id} (left {host} for {target})" for agent_id, host, target in found)
+    return [
+        f"Runs nowhere now: {names}",
+        "  The same command goes on; a deploy without the plan starts it where it was",
+    ]
 
 
 def _failures(story: Story) -> list[str]:

@@ -11,9 +11,10 @@ from .. import placement
 from ..capacity.study import Ask
 from ..fleet import Fleet
 from ..fleet_placement import Placed, current
-from ..fleet_problem import Given, concerned, gone, problem
+from ..fleet_problem import Given, concerned, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
+from . import doubts
 from .demand import Demand, demands
 from .document import FORMAT
 from .domains import Domains, Where
@@ -54,8 +55,8 @@ class Inputs:
 
 
 @dataclass
-class _Deciding:
-    """What is known on the way."""
+class Deciding:
+    """What is known on the way to a plan."""
 
     inputs: Inputs
     asked: Asked
@@ -111,7 +112,7 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     }
     goals = {name: goal for name, goal in fleet.goals.items() if goal and fleet.agents[name]["state"] != "absent"}
     wanted = demands(goals, running, load_factor=asked.load_factor, window=asked.window, ask=inputs.ask)
-    deciding = _Deciding(inputs, asked, wanted, Domains(inputs.zones, fleet.reliability), _failed(inputs, asked))
+    deciding = Deciding(inputs, asked, wanted, Domains(inputs.zones, fleet.reliability), _failed(inputs, asked))
     deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
     deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
     answer = _settle(deciding, running) if fleet.counted else None
@@ -127,7 +128,7 @@ def _failed(inputs: Inputs, asked: Asked) -> list[str]:
     return list(dict.fromkeys([*found, *asked.failed]))
 
 
-def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
+def _settle(deciding: Deciding, running: Mapping[str, int]) -> Answer:
     """Counts of agents with `count: auto`: what the load needs, and then what availability needs on the hosts and zones there are."""
     auto = []
     for name, counted in deciding.inputs.fleet.counted.items():
@@ -142,7 +143,7 @@ def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
     return answer if answer.without or not auto else _available(deciding, auto, answer)
 
 
-def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
+def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
     """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
     misses the target then gets the fewest that are as good."""
     best: dict[str, tuple[float, int]] = {}
@@ -172,12 +173,12 @@ def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
     return answer
 
 
-def _unavailability(deciding: _Deciding, answer: Answer, name: str) -> float:
+def _unavailability(deciding: Deciding, answer: Answer, name: str) -> float:
     where = deciding.up(answer.placement[name])
     return deciding.domains.available(where, deciding.demands[name].needed, None).unavailability
 
 
-def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
+def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
     """The plan as plain data."""
     inputs, asked, places = deciding.inputs, deciding.asked, deciding.places(answer)
     stuck = list(answer.stuck) if answer else []
@@ -202,7 +203,7 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
         "losses": deciding.domains.losses(places, deciding.demands),
         "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
-        "warnings": [*deciding.warnings, *_gone(deciding), *_staying(deciding), *_lost(deciding, stuck), *_short(deciding, places, answer)],
+        "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
 
@@ -221,7 +222,7 @@ def _by_host(there: Mapping[int, str]) -> dict[str, list[int]]:
     return found
 
 
-def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
+def _agent(deciding: Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
     counted = deciding.inputs.fleet.counted.get(name)
     allowed = [host for host in (counted.hosts if counted else where) if host in hosts]
     return agent_row(
@@ -229,57 +230,7 @@ def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -
     )
 
 
-def _gone(deciding: _Deciding) -> Iterable[str]:
-    """What a plan cannot see to: what runs on hosts that are not the fleet's any more."""
-    fleet = deciding.inputs.fleet
-    for host, instances in gone(fleet, current(deciding.inputs.placed, fleet.counted)).items():
-        names = ", ".join(f"{name}@{index}" for name, index in instances)
-        yield f"{host}: is not managed any more: {names} there is taken as lost, and nothing removes it where it still runs"
-
-
-def _staying(deciding: _Deciding) -> Iterable[str]:
-    """What a drain does not reach: agents with `instances` are on all hosts of their pattern."""
-    fleet = deciding.inputs.fleet
-    for host in deciding.asked.drain:
-        for declared in fleet.declared[host]:
-            if declared["name"] not in fleet.counted and declared["instances"]:
-                yield f"{host}: {declared['name']} stays, for it is declared for each of its hosts and not counted"
-
-
-def _lost(deciding: _Deciding, stuck: Iterable[str]) -> Iterable[str]:
-    """What is down with a lost host, and what must not come back with it."""
-    fleet, runs = deciding.inputs.fleet, current(deciding.inputs.placed, deciding.inputs.fleet.counted)
-    for host in deciding.asked.failed:
-        there = [(name, f"{name}@{index}") for name, on in runs.items() for index, home in on.items() if home == host]
-        fixed = [instance for _name, instance in there if instance in stuck]
-        once = [instance for name, instance in there if fleet.counted[name].state_portable and instance not in stuck]
-        each = [d["name"] for d in fleet.declared[host] if d["name"] not in fleet.counted and d["instances"]]
-        if fixed:
-            yield f"{host}: {', '.join(fixed)} stay down until it is back, for their state is there"
-        if each:
-            yield f"{host}: {', '.join(each)} stay down until it is back, for they are declared for each of their hosts"
-        if once:
-            yield (
-                f"{host}: {', '.join(once)} must not run twice: see to it that it stays off until a deploy reaches it, "
-                "for it starts what it had when it comes back"
-            )
-
-
-def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | None) -> Iterable[str]:
-    """Promises that the plan does not keep."""
-    for name, demand in deciding.demands.items():
-        count = sum(places.get(name, {}).values())
-        if not demand.refused and not (answer and answer.without) and (why := demand.why_not(count)):
-            yield f"{name}: {why}: {demand.needed} are needed"
-        if demand.budget is not None and not deciding.domains.known:
-            yield f"{name}: slo.availability needs the fleet's key reliability"
-        elif demand.budget is not None and count and not demand.refused:
-            found = deciding.domains.available(places[name], demand.needed, demand.budget)
-            if found.unavailability > demand.budget:
-                yield f"{name}: {found.budget_share:.3g} times the unavailability that is allowed, with {count}"
-
-
-def _assumptions(deciding: _Deciding, answer: Answer | None) -> list[str]:
+def _assumptions(deciding: Deciding, answer: Answer | None) -> list[str]:
     found = [f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis]
     found += answer.assumptions if answer else []
     if deciding.domains.known:

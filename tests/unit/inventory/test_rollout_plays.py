@@ -338,6 +338,16 @@ def test_a_plan_without_a_lost_host_is_carried_out(planned: Path, staged: str, p
     assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
 
 
+def test_what_left_and_was_not_started_is_named(planned: Path) -> None:
+    text = PLANNED.replace("count: 2", "count: 2, state_portable: true").replace("max_failures: 1", "max_failures: 0")
+    (planned / "fleet.yml").write_text(text)
+    _plan(planned)
+    code, text = _deploy(planned, activate={"h2": "failed"})
+    assert code == 2, text
+    assert "retire h1: first" in text
+    assert "Runs nowhere now: toy@0 (left h1 for h2)" in text
+
+
 def test_only_a_deploy_carries_out_a_plan(planned: Path) -> None:
     path = planned / "play.yml"
     path.write_text(path.read_text().replace(", ''plan''", ""))

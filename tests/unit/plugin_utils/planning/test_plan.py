@@ -92,8 +92,22 @@ def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
 def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> None:
     agents = {**gateway(), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
     made = plan(agents, SPREAD, drain=("h1",))
-    assert made["warnings"] == ["h1: watch stays, for it is declared for each of its hosts and not counted"]
+    assert "h1: watch stays, for it is declared for each of its hosts and not counted" in made["warnings"]
     assert next(row for row in made["agents"] if row["name"] == "watch")["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("portable", "said"),
+    [
+        (None, "gateway: moves without what is in its state directory, since the fleet does not say state_portable"),
+        (True, "gateway: must not run twice, so it leaves before the first wave; where the rollout fails, no rollback"),
+    ],
+)
+def test_what_a_move_does_to_state_is_said(plan: Plan, portable: bool | None, said: str) -> None:
+    agents = gateway(count=5) if portable is None else gateway(count=5, state_portable=portable)
+    made = plan(agents, SPREAD, drain=("h1",))
+    assert [line[: len(said)] for line in made["warnings"] if "gateway@0, gateway@3" in line] == [said]
+    assert not [line for line in plan(agents, SPREAD)["warnings"] if "gateway@" in line], "nothing moves"
 
 
 def test_what_cannot_move_is_named_and_stays(plan: Plan) -> None:
@@ -166,8 +180,8 @@ def test_a_lost_host_is_planned_around_and_the_plan_is_carried_out(plan: Plan, t
     ("portable", "moved", "warning"),
     [
         (None, ["gateway@0", "gateway@3"], ""),
-        (True, ["gateway@0", "gateway@3"], "h1: gateway@0, gateway@3 must not run twice: see to it that it stays off"),
-        (False, [], "h1: gateway@0, gateway@3 stay down until it is back, for their state is there"),
+        (True, ["gateway@0", "gateway@3"], "h1: must not run twice, and the host starts it when it comes back"),
+        (False, [], "h1: down until it is back, for its state is there: gateway@0, gateway@3"),
     ],
 )
 def test_what_becomes_of_state_on_a_lost_host(
@@ -177,9 +191,9 @@ def test_what_becomes_of_state_on_a_lost_host(
     agents["watch"] = {"version": "1.0", "hosts": "h1", "ports": {"http": 9090}}
     made = plan(agents, SPREAD, failed=("h1",))
     assert sorted(f"{step['agent']}@{step['index']}" for step in made["steps"] if step["kind"] == "restart") == moved
-    about = [line for line in made["warnings"] if line.startswith("h1: gateway")]
+    about = [line for line in made["warnings"] if line.startswith("h1: ") and "gateway@0, gateway@3" in line]
     assert [line[: len(warning)] for line in about] == ([warning] if warning else [])
-    assert "h1: watch stay down until it is back, for they are declared for each of their hosts" in made["warnings"]
+    assert "h1: down until it is back, for it is declared for each of its hosts: watch" in made["warnings"]
     when = {how["when"] for there in moves.leaving(made["steps"], made["portable"]).values() for how in there.values()}
     assert when == ({"first" if portable else "last"} if moved else set())
 
@@ -304,6 +318,27 @@ def test_when_something_leaves_its_host(
     assert moves.due(moves.leaving(STEPS, ["kept"]), "h1", when, staged, activated) == due
     everything = staged["h1"]["removals"]
     assert moves.due({}, "h1", when, staged, activated) == (everything if when == "with" else [])
+
+
+@pytest.mark.parametrize(
+    ("activated", "undone", "retired", "expected"),
+    [
+        ({"h3": "ok"}, {}, {"h1": "ok"}, []),
+        ({"h3": "failed"}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),
+        ({}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # stopped before its wave
+        ({"h3": "ok"}, {"h3": "ok"}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # there, and taken back
+        ({"h3": "failed"}, {}, {"h1": "failed"}, []),  # it did not leave
+        ({"h3": "failed"}, {}, {}, []),
+    ],
+)
+def test_what_runs_nowhere_is_known(
+    activated: dict[str, str], undone: dict[str, str], retired: dict[str, str], expected: list[tuple[str, str, str]]
+) -> None:
+    """Only of what had to leave first: of everything else the old one still runs."""
+    staged: dict[str, dict[str, Any]] = {host: {"status": "pending"} for host in ("h1", "h2", "h3")}
+    staged["h1"]["removals"] = ["a@0", "a@4", "kept@1"]
+    records = [{host: {"status": status} for host, status in one.items()} for one in (activated, undone, retired)]
+    assert moves.adrift(moves.leaving(STEPS, ["kept"]), staged, *records) == expected
 
 
 @pytest.mark.parametrize(
