@@ -36,6 +36,8 @@ def agent_row(
             "utilisation": figures.utilisation, "response": _times(figures.response), "wait": _times(figures.wait),
             "method": figures.method, "confidence": figures.confidence,
         }  # fmt: skip
+    if figures and demand.workload and demand.workload.room is not None:
+        row["loss"] = figures.loss
     if demand.slo:
         row["slo"] = {"measure": demand.slo.name, "below": demand.slo.below, "kept": not demand.why_not(count)}
     if domains.known:

@@ -13,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, moves, placement
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import answers
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.simulation import simulate
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.demand import demands
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.onepass import one_pass
 
 from .conftest import GATEWAY, Plan, Read
@@ -67,6 +70,53 @@ def test_no_room_at_all_is_a_problem(plan: Plan) -> None:
     made = plan(cpu=0.5)
     assert made["problems"]
     assert "no place for 2 of gateway" in made["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("load", "method", "assumed"),
+    [
+        ({}, "M/M/c", {"arrival_scv is taken to be 1", "service_scv is taken to be 1", "requests wait without limit"}),
+        ({"arrival_scv": 1.05, "service_scv": 0.5}, "Whitt", {"requests wait without limit"}),
+        ({"queue_limit": 0}, "Erlang", {"arrival_scv is taken to be 1", "service_scv is taken to be 1"}),
+        ({"queue_limit": 5}, "M/M/c/K", {"arrival_scv is taken to be 1", "service_scv is taken to be 1"}),
+        ({"service_law": "deterministic", "queue_limit": 0}, "Erlang", {"arrival_scv is taken to be 1"}),
+    ],
+)
+def test_what_is_known_of_a_load_chooses_the_method(
+    plan: Plan, load: dict[str, Any], method: str, assumed: set[str]
+) -> None:
+    """And what is not known is named."""
+    made = plan(gateway(load={**GATEWAY["load"], **load}))
+    row = made["agents"][0]
+    assert method in row["method"]
+    assert row["slo"]["kept"]
+    assert ("loss" in row) == ("queue_limit" in load)
+    assert not row.get("loss") or row["loss"] <= 0.001
+    said = {"arrival_scv is taken to be 1", "service_scv is taken to be 1", "requests wait without limit"}
+    assert {line for line in said if any(line in one for one in made["assumptions"])} == assumed
+
+
+def test_who_finds_no_room_breaks_a_promise_as_well(plan: Plan) -> None:
+    made = plan(gateway(count=5, load={**GATEWAY["load"], "queue_limit": 0}))
+    assert [line for line in made["warnings"] if "find no room" in line]
+
+
+@pytest.mark.parametrize(
+    ("load", "simulated"),
+    [
+        ({"arrival_scv": 4}, True),
+        ({"service_law": "lognormal", "service_scv": 3}, True),
+        ({"burst": {"factor": 3, "share": 0.2, "length": 30}}, True),
+        ({"queue_limit": 3, "service_scv": 2}, True),
+        ({}, False),
+    ],
+)
+def test_what_formulas_are_poor_at_is_simulated(read: Read, load: dict[str, Any], simulated: bool) -> None:
+    """Not run here, since each number of instances takes seconds: the method is chosen by what the fleet says."""
+    found = read(gateway(load={**GATEWAY["load"], **load}, slo={"needed": 5}))
+    (demand,) = demands(found.goals, {"gateway": 5}).values()
+    assert demand.workload is not None
+    assert (answers.method(replace(demand.workload, instances=5).queue()) is simulate) is simulated
 
 
 # -- moves ------------------------------------------------------------------------------------------------------------
@@ -483,6 +533,9 @@ def test_what_waits_for_room_may_lack_a_place_until_the_next_plan(read: Read) ->
     [
         ({"slo": None}, "count: auto needs slo.below with a load, or slo.needed"),
         ({"load": None}, "slo.below: needs the agent's load"),
+        ({"load": {**GATEWAY["load"], "burst": {"factor": 3}}}, "load.burst.share: is missing"),
+        ({"load": {**GATEWAY["load"], "service_law": "normal"}}, "load.service_law: must be one of auto, "),
+        ({"load": {**GATEWAY["load"], "queue_limit": -1}}, "load.queue_limit: must be from 0"),
         ({"load": {"rate": 1}}, "load: give rate and service_time, or metrics"),
         ({"slo": {"availability": 1}}, "availability: 1 is reached by no finite number"),
         ({"slo": {"below": -1}}, "slo.below: must be from"),
