@@ -93,7 +93,11 @@ class ActionModule(ActionBase):
         """Who is asked for metrics; None where none are."""
         from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
 
-        if not any((goal.get("load") or {}).get("metrics") for goal in fleet.goals.values()):
+        watched = not fleet.reliability.get("instance")
+        if not any(
+            (goal.get("load") or {}).get("metrics") or (watched and (goal.get("slo") or {}).get("availability"))
+            for goal in fleet.goals.values()
+        ):
             return None
         usual = {name: one.get("default") for name, one in AGENT_PLAN["prometheus"]["options"].items()}
         given = usual | (self.options["prometheus"] or {})

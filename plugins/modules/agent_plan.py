@@ -176,8 +176,8 @@ plan:
     agents:
       description:
         - Each agent with its C(count), how many are C(needed), C(utilisation), C(response) and C(wait) times in seconds,
-          the C(loss) of a bounded queue, whether its C(slo) is C(kept), its C(availability), and the C(curve) of times and
-          unavailability over other numbers of instances.
+          the C(loss) of a bounded queue, whether its C(slo) is C(kept), its C(availability), the C(observed_failures) that this rests on
+          where the fleet does not say, and the C(curve) of times and unavailability over other numbers of instances.
       type: list
       elements: dict
       sample: [{name: gateway, count: 8, needed: 5, utilisation: 0.3}]

@@ -169,3 +169,4 @@ def _lost_and_back(planned: Planned) -> None:
     assert {index: [host.name] for index, host in placed.items()} == {
         index: there for index, there in planned.running().items() if there
     }
+    lost.wipe()  # as above: the state that what ran there has left

@@ -19,6 +19,7 @@ from .demand import Demand, demands
 from .document import FORMAT
 from .domains import Domains, Where
 from .expect import agent_row, host_rows, rollout
+from .observed import Seen, seen
 from .onepass import Pass, one_pass
 
 MOST_MORE = 50  # instances beyond what the load needs, for a target of availability
@@ -63,6 +64,7 @@ class Deciding:
     demands: dict[str, Demand]
     domains: Domains
     failed: list[str]
+    watched: Mapping[str, Seen]
     counts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -112,12 +114,23 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     }
     goals = {name: goal for name, goal in fleet.goals.items() if goal and fleet.agents[name]["state"] != "absent"}
     wanted = demands(goals, running, load_factor=asked.load_factor, window=asked.window, ask=inputs.ask)
-    deciding = Deciding(inputs, asked, wanted, Domains(inputs.zones, fleet.reliability), _failed(inputs, asked))
+    watched = _watched(inputs, asked, wanted)
+    domains = Domains(inputs.zones, fleet.reliability, {name: one.chance for name, one in watched.items()})
+    deciding = Deciding(inputs, asked, wanted, domains, _failed(inputs, asked), watched)
+    deciding.warnings += [f"{name}: {doubt}" for name, one in watched.items() for doubt in one.doubts]
     deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
     deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
     answer = _settle(deciding, running) if fleet.counted else None
     made = one_pass(answer.problem, answer.order.steps) if answer else Pass()
     return _told(deciding, answer, made)
+
+
+def _watched(inputs: Inputs, asked: Asked, wanted: Mapping[str, Demand]) -> dict[str, Seen]:
+    """What was seen of instances that are to be available, where the fleet does not say how often they are down."""
+    names = [name for name, demand in wanted.items() if demand.budget is not None]
+    if not names or inputs.ask is None or inputs.fleet.reliability.get("instance"):
+        return {}
+    return seen(inputs.fleet.environment, names, asked.window, inputs.ask)
 
 
 def _failed(inputs: Inputs, asked: Asked) -> list[str]:
@@ -175,7 +188,7 @@ def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
 
 def _unavailability(deciding: Deciding, answer: Answer, name: str) -> float:
     where = deciding.up(answer.placement[name])
-    return deciding.domains.available(where, deciding.demands[name].needed, None).unavailability
+    return deciding.domains.available(where, deciding.demands[name]).unavailability
 
 
 def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
@@ -225,15 +238,30 @@ def _by_host(there: Mapping[int, str]) -> dict[str, list[int]]:
 def _agent(deciding: Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
     counted = deciding.inputs.fleet.counted.get(name)
     allowed = [host for host in (counted.hosts if counted else where) if host in hosts]
-    return agent_row(
+    row = agent_row(
         name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
     )
+    if name in deciding.watched:
+        row["observed_failures"] = deciding.watched[name].failures
+    return row
 
 
 def _assumptions(deciding: Deciding, answer: Answer | None) -> list[str]:
     found = [f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis]
+    found += [f"{name}: {one.told}" for name, one in deciding.watched.items()]
     found += answer.assumptions if answer else []
     if deciding.domains.known:
+        unsaid = deciding.domains.unsaid
+        found += [
+            f"reliability.{kind} is not given: a {kind} is taken never to be down by itself"
+            for kind in unsaid
+            if kind != "instance"
+        ]
+        found += [
+            f"{name}: an instance is taken not to fail by itself: nobody says how often it is down, or saw it"
+            for name in deciding.demands
+            if "instance" in unsaid and name not in deciding.watched
+        ]
         found.append(
             "a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days"
         )

@@ -89,8 +89,8 @@ def _short(deciding: "Deciding", places: Mapping[str, Where], answer: Answer | N
         if not demand.refused and not (answer and answer.without) and (why := demand.why_not(count)):
             yield f"{name}: {why}: {demand.needed} are needed"
         if demand.budget is not None and not deciding.domains.known:
-            yield f"{name}: slo.availability needs the fleet's key reliability"
+            yield f"{name}: slo.availability needs the fleet's key reliability, or a Prometheus that has watched it"
         elif demand.budget is not None and count and not demand.refused:
-            found = deciding.domains.available(places[name], demand.needed, demand.budget)
+            found = deciding.domains.available(places[name], demand, demand.budget)
             if found.unavailability > demand.budget:
                 yield f"{name}: {found.budget_share:.3g} times the unavailability that is allowed, with {count}"
