@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
         )  # fmt: skip
         asked = decide.Asked(
             self.options["load_factor"], tuple(_names(self.options["drain"])), tuple(_names(self.options["failed"])),
-            self.options["lose_zone"] or "",
+            self.options["lose_zone"] or "", self.options["host_loss"], self.options["one_more"] or "",
             self.options["window"], self.options["proof"],
         )  # fmt: skip
         plan = decide.decide(inputs, asked)

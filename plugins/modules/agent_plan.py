@@ -64,6 +64,13 @@ options:
   lose_zone:
     description: A zone that is taken as lost. Such a plan only answers what would be, and is not carried out.
     type: str
+  host_loss:
+    description: Whatever host is lost, the others must have room for what it ran; where that cannot be, nothing is written.
+    type: bool
+    default: false
+  one_more:
+    description: A host, to be told what another one like it, in its zone, would buy.
+    type: str
   window:
     description: The time over which metrics are looked at.
     type: str
@@ -196,6 +203,12 @@ plan:
       type: list
       elements: str
       sample: []
+    one_more:
+      description:
+        - With O(one_more), what another such host would buy, each without it and with it. C(room) for how many more of each agent, how many
+          hosts can be drained (C(drainable)), the loss of how many the others cannot take (C(unsafe)), instances C(without) a place.
+      type: dict
+      sample: {like: home-1, room: {gateway: [3, 5]}, hosts: [5, 6], drainable: [4, 6], unsafe: [1, 0], without: [0, 0]}
     rollout:
       description: The hosts that change, their waves, and between how many seconds that takes.
       type: dict

@@ -16,6 +16,8 @@ AGENT_PLAN: dict[str, Any] = {
     "drain": ONLY,
     "failed": ONLY,
     "lose_zone": {"type": "str"},
+    "host_loss": {"type": "bool", "default": False},
+    "one_more": {"type": "str"},
     "window": {"type": "str", "default": "7d"},
     "proof": {"type": "bool"},
     "prometheus": {

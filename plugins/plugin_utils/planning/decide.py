@@ -19,6 +19,7 @@ from .demand import Demand, demands
 from .document import FORMAT
 from .domains import Domains, Where
 from .expect import agent_row, host_rows, rollout
+from .more import bought
 from .observed import Seen, seen
 from .onepass import Pass, one_pass
 
@@ -28,12 +29,15 @@ MOST_MORE = 50  # instances beyond what the load needs, for a target of availabi
 @dataclass(frozen=True)
 class Asked:
     """What is planned for. `drain`: hosts to be emptied. `failed`: hosts that are lost, where nothing runs any more. `lose_zone`: a
-    zone that is taken as lost, which is a mere what-if."""
+    zone that is taken as lost, which is a mere what-if. `host_loss`: whatever host is lost, the others must have room for what it ran.
+    `one_more`: a host, to ask what another one like it would buy."""
 
     load_factor: float = 1.0
     drain: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     lose_zone: str = ""
+    host_loss: bool = False
+    one_more: str = ""
     window: str = "7d"
     proof: bool | None = None
 
@@ -73,7 +77,7 @@ class Deciding:
         matters = concerned(fleet, runs)
         question = problem(
             fleet, self.inputs.given, runs, drain=[host for host in self.asked.drain if host in matters],
-            failed=[host for host in self.failed if host in matters], counts=counts,
+            failed=[host for host in self.failed if host in matters], host_loss=self.asked.host_loss, counts=counts,
         )  # fmt: skip
         return placement.solve(question, proof=self.asked.proof)
 
@@ -173,7 +177,7 @@ def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
             break
         counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
         found = deciding.solve(counts)
-        if found.without:
+        if found.without or (found.losses and not answer.losses):
             deciding.warnings.append(
                 f"{', '.join(short)}: there is no room for one more, which the availability asks for"
             )
@@ -201,7 +205,10 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
         "format": FORMAT,
         "environment": inputs.fleet.environment,
         "what_if": asked.what_if,
-        "asked": {"load_factor": asked.load_factor, "drain": list(asked.drain), "failed": list(asked.failed), "lose_zone": asked.lose_zone},
+        "asked": {
+            "load_factor": asked.load_factor, "drain": list(asked.drain), "failed": list(asked.failed), "lose_zone": asked.lose_zone,
+            "host_loss": asked.host_loss,
+        },
         "counts": dict(deciding.counts),
         "placement": {name: _by_host(there) for name, there in made.placement.items()},
         "portable": [name for name, counted in inputs.fleet.counted.items() if counted.state_portable],
@@ -215,6 +222,7 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
         "hosts": host_rows(answer, made) if answer else [],
         "losses": deciding.domains.losses(places, deciding.demands),
         "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
+        "one_more": bought(answer, asked.one_more) if answer and asked.one_more else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
         "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
         "assumptions": _assumptions(deciding, answer),

@@ -279,6 +279,26 @@ def test_which_single_loss_breaks_the_promise(plan: Plan) -> None:
     assert plan(roomy)["losses"] == []
 
 
+def test_room_for_the_loss_of_any_host_is_kept_or_missed(plan: Plan) -> None:
+    """On three hosts of 1.5 cores, instances of half a core: two hosts hold six."""
+    made = plan(gateway(count=6), cpu=1.5, host_loss=True)
+    assert made["problems"] == []
+    tight = plan(gateway(count=7), cpu=1.5, host_loss=True)
+    assert any(line.startswith("if h") and "there is no room for" in line for line in tight["problems"])
+    assert plan(gateway(count=7), cpu=1.5)["problems"] == [], "without being asked for it, it is placed"
+    assert "with room for the loss of any one host" in text.report(made)
+
+
+def test_what_one_more_host_buys(plan: Plan) -> None:
+    made = plan(gateway(count=5), SPREAD, cpu=1.5, one_more="h1")
+    assert made["one_more"] == {
+        "like": "h1", "hosts": [3, 4], "room": {"gateway": [4, 7]}, "drainable": [3, 3], "unsafe": [0, 0], "without": [0, 0],
+    }  # fmt: skip
+    assert "gateway: room for 4 more, then 7" in text.report(made)
+    with pytest.raises(placement.PlacementError, match="one_more: h9 is no host of an agent with count"):
+        plan(one_more="h9")
+
+
 # -- one deploy's moves ----------------------------------------------------------------------------------------------
 
 
