@@ -189,8 +189,6 @@ def _declare(inventory: Any, fleet: _fleet.Fleet) -> None:
         inventory.add_child(GROUP, host)
         inventory.hosts[host].vars["agentfactory_agents"] = declared
         inventory.hosts[host].vars["agentfactory_secrets"] = fleet.secrets[host]
-    for host in fleet.lost:
-        inventory.hosts[host].vars["agentfactory_lost"] = True
     for name, hosts in fleet.hosts.items():
         group = inventory.add_group(_fleet.group_of(name))
         for host in hosts:

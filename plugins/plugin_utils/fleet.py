@@ -74,8 +74,6 @@ class Fleet:
     """the plan that this fleet was read with, where it was"""
     plan_digest: str = ""
     """what that file held then"""
-    lost: list[str] = field(default_factory=list)
-    """hosts on which that plan takes nothing to run any more"""
     behind: list[str] = field(default_factory=list)
     """where placement.yml is behind the fleet, until a plan is carried out"""
 
@@ -89,7 +87,6 @@ class Fleet:
             "agentfactory_sources": self.sources,
             "agentfactory_plan": self.plan,
             "agentfactory_plan_digest": self.plan_digest,
-            "agentfactory_lost": False,
             "agentfactory_versions": {
                 name: None if agent["state"] == "absent" else agent["version"] for name, agent in self.agents.items()
             },

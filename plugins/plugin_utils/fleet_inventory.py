@@ -56,7 +56,6 @@ def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> 
         raise _fleet.FleetError(problems)
     fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
     fleet.plan, fleet.plan_digest = os.path.abspath(plan), document.digest(planned)
-    fleet.lost = planned["lost"]
     return fleet, hosts
 
 

@@ -69,6 +69,9 @@ class ActionModule(ActionBase):
         phase = args.get("phase") or PHASES[args["state"]]
         status = task_vars.get(phase, {}).get(host, "ok")
         record = {"phase": phase, "host": host, "status": status}
+        if status == "cut" and phase == "stage" and host in ledger.begin().get("lost", []):
+            ledger.append({"phase": phase, "host": host, "status": "unreachable"})
+            return {"skipped": True}
         if status == "cut":
             raise AnsibleConnectionFailure("cut")
         if phase == "stage":

@@ -177,10 +177,23 @@ def _ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, activat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ledger = Ledger("20260101T000000-1-abcdef")
     ledger.append(
-        {"phase": "begin", "hosts": ["h1", "h2"], "check": False, "confirm_removals": None, "planned": moves.leaving(STEPS, ["eye"])}
+        {"phase": "begin", "hosts": ["h1", "h2"], "check": False, "confirm_removals": None, "planned": moves.leaving(STEPS, ["eye"]),
+         "lost": ["h3"]}
     )  # fmt: skip
     ledger.append({"phase": "stage", "host": "h1", "status": "pending", "removals": ["arm@0", "eye@0"]})
     ledger.append({"phase": "stage", "host": "h2", "status": there})
     if activated:
         ledger.append({"phase": "activate", "host": "h2", "status": activated})
     return ledger
+
+
+@pytest.mark.parametrize(
+    ("host", "phase", "away"),
+    [("h1", "stage", False), ("h3", "stage", True), ("h3", "activate", False), ("h3", "", False)],
+)
+def test_only_what_a_plan_has_lost_may_be_away_and_only_while_staging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, phase: str, away: bool
+) -> None:
+    action = Leaving(_ledger(tmp_path, monkeypatch, "pending", None), "last", removed())
+    action.host, action.PHASE = host, phase
+    assert action.may_be_away() is away
