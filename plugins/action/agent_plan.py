@@ -15,6 +15,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils.files import wri
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, fleet_problem
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
+from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_variables import Variables
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import PlacementError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.argspec import AGENT_PLAN
@@ -47,12 +48,12 @@ class ActionModule(ActionBase):
     def _plan(self) -> dict[str, Any]:
         from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import decide
 
-        fleet = self._fleet()
+        fleet, variables = self._fleet()
         path = fleet_placement.beside(fleet.file)
         placed, problems = fleet_placement.read(path, fleet_inventory.label(path))
         if problems:
             raise FleetError(problems)
-        hostvars = self.variables.get("hostvars", {})
+        rooms = {host: variables.room(host) for host in fleet.declared}
         catalog = Catalog(fleet.artifacts)
 
         def health(name: str) -> Mapping[str, Any]:
@@ -60,23 +61,24 @@ class ActionModule(ActionBase):
             return dict(manifest["health"])
 
         inputs = decide.Inputs(
-            fleet, fleet_problem.described(fleet, hostvars),
-            {host: str((hostvars.get(host) or {}).get("agentfactory_zone", "")) for host in fleet.declared},
+            fleet, fleet_problem.described(fleet, rooms),
+            {host: str(room.get("agentfactory_zone", "")) for host, room in rooms.items()},
             {name: there for name, there in placed.items() if name in fleet.counted}, health, self._ask(fleet),
         )  # fmt: skip
         asked = decide.Asked(
-            self.options["load_factor"], tuple(_names(self.options["drain"])), self.options["lose_zone"] or "",
+            self.options["load_factor"], tuple(_names(self.options["drain"])), tuple(_names(self.options["failed"])),
+            self.options["lose_zone"] or "", self.options["host_loss"], self.options["one_more"] or "",
             self.options["window"], self.options["proof"],
         )  # fmt: skip
         plan = decide.decide(inputs, asked)
         contents = document.contents(fleet)
-        plan["identity"] = document.identity(fleet, placed, contents)
+        plan["identity"] = document.identity(fleet, placed, contents, variables)
         plan["warnings"] += [
             f"{name}: is not packaged yet: what its source then holds is deployed" for name, found in contents.items() if found is None
         ]  # fmt: skip
         return self._told(plan, fleet)
 
-    def _fleet(self) -> Fleet:
+    def _fleet(self) -> tuple[Fleet, Variables]:
         path = self.options["fleet"] or self._templar.template(self.variables.get(FLEET, ""))
         if not path:
             raise FleetError([f"fleet: give it, or define the variable {FLEET}"])
@@ -84,14 +86,18 @@ class ActionModule(ActionBase):
         data = fleet_inventory.document(self._loader, path)
         if data is None:
             raise FleetError([f"{fleet_inventory.label(path)} is not a file of {fleet_placement.PLUGIN}"])
-        fleet, _hosts = fleet_inventory.read(self._loader, path, data, planning=True)
-        return fleet
+        fleet, hosts = fleet_inventory.read(self._loader, path, data, planning=True)
+        return fleet, Variables(self._loader, hosts)
 
     def _ask(self, fleet: Fleet) -> Any:
         """Who is asked for metrics; None where none are."""
         from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
 
-        if not any((goal.get("load") or {}).get("metrics") for goal in fleet.goals.values()):
+        watched = not fleet.reliability.get("instance")
+        if not any(
+            (goal.get("load") or {}).get("metrics") or (watched and (goal.get("slo") or {}).get("availability"))
+            for goal in fleet.goals.values()
+        ):
             return None
         usual = {name: one.get("default") for name, one in AGENT_PLAN["prometheus"]["options"].items()}
         given = usual | (self.options["prometheus"] or {})

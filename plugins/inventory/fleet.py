@@ -51,7 +51,8 @@ options:
       - Each has C(version), C(hosts) (a pattern), and where wanted C(instances), C(config), C(secrets), C(ports),
         C(resources), C(state), C(rollout), C(source) and C(token_budget).
       - C(count), in place of C(instances), is how many run on all these hosts together; C(placement.yml) beside this file, which
-        M(agentfactory.core.agent_placement) writes, says where.
+        M(agentfactory.core.agent_placement) writes, says where. Where that is behind the fleet, a warning says so, and what is placed
+        holds.
       - With C(-e plan=FILE) the placement of that plan holds in place of C(placement.yml). Where the fleet or its artifacts have moved
         since the plan was made, the run ends before any host is touched.
       - C(load) and C(slo), and C(reliability) beside C(agents), are what M(agentfactory.core.agent_plan) plans by.
@@ -121,6 +122,8 @@ class InventoryModule(BaseInventoryPlugin):
             self._check_groups(hosts, fleet)
             _copy(hosts, inventory)
             _declare(inventory, fleet)
+            for line in fleet.behind:
+                self.display.warning(line)
         except _fleet.FleetError as error:
             self._stop(error.problems, error)
         except Exception as error:

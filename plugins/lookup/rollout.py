@@ -164,12 +164,21 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
             "confirm_removals": _number(variables, "confirm_removals"),
             "only": _chosen(variables),
             "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
+            "lost": plan["lost"] if plan else [],
         }
     )
     if plan:
         Ledger.current().append({"phase": "goal", "placement": plan["placement"], "host_order": plan["host_order"]})
+        _readable(variables)
     _read_ahead(variables)
     return managed
+
+
+def _readable(variables: dict[str, Any]) -> None:
+    """A fleet is read by its placement, also by who wants to see how far its very first plan has come: then nothing is settled yet."""
+    path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
+    if not variables.get("ansible_check_mode", False) and not os.path.exists(path):
+        fleet_placement.settle(path, {}, [])
 
 
 def _read_ahead(variables: dict[str, Any]) -> None:
@@ -298,17 +307,17 @@ def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:
 
 def _first(variables: dict[str, Any]) -> list[str]:
     planned = _plan(variables)
-    return [] if planned["reason"] else _leaving(planned["hosts"], "first")
+    return [] if planned["reason"] else _leaving(planned, "first")
 
 
-def _leaving(hosts: list[str], when: str) -> list[str]:
-    """The hosts that something leaves then; none in check mode, where the waves tell it all."""
+def _leaving(planned: rollout.Plan, when: str) -> list[str]:
+    """The hosts that something leaves then, also lost ones that were reached; none in check mode, where the waves tell it all."""
     ledger = Ledger.current()
     begin, staged, activated = ledger.begin() or {}, ledger.last("stage"), ledger.last("activate")
     if begin.get("check"):
         return []
     known = begin.get("planned", {})
-    return [host for host in hosts if moves.due(known, host, when, staged, activated)]
+    return [host for host in [*planned["hosts"], *planned["lost"]] if moves.due(known, host, when, staged, activated)]
 
 
 def _retire(variables: dict[str, Any]) -> list[str]:
@@ -325,7 +334,7 @@ def _retire(variables: dict[str, Any]) -> list[str]:
             Display().display(f"{path} says now where instances run")
     if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
         return []
-    hosts = _leaving(planned["hosts"], "last")
+    hosts = _leaving(planned, "last")
     for host in hosts if ledger.once("retire") else []:  # until it says how it went
         said = "retiring: unreachable, or ended before it could say how"
         ledger.append({"phase": "retire", "host": host, "status": "unreachable", "messages": [said]})

@@ -33,7 +33,7 @@ options:
   fleet:
     description:
       - The fleet, C(fleet.yml); a relative path is below the current directory.
-      - By default that of the inventory, from the variable C(agentfactory_fleet). A fleet without a C(placement.yml) that fits is no
+      - By default that of the inventory, from the variable C(agentfactory_fleet). A fleet without a C(placement.yml) is no
         inventory, so run it with the hosts alone then, as C(-i hosts.yml), and name the fleet here.
       - What hosts have is said by their variables C(agentfactory_capacity), C(agentfactory_reserved) and C(agentfactory_zone), as for
         M(agentfactory.core.agent_placement).
@@ -54,8 +54,22 @@ options:
     description: Hosts to be emptied, as a list or with commas between them.
     type: list
     elements: str
+  failed:
+    description:
+      - Hosts that are lost, as a list or with commas between them. What ran there starts elsewhere, as far as the fleet's C(state_portable)
+        allows, and the deploy need not reach them.
+      - Name only hosts on which nothing runs any more.
+    type: list
+    elements: str
   lose_zone:
     description: A zone that is taken as lost. Such a plan only answers what would be, and is not carried out.
+    type: str
+  host_loss:
+    description: Whatever host is lost, the others must have room for what it ran; where that cannot be, nothing is written.
+    type: bool
+    default: false
+  one_more:
+    description: A host, to be told what another one like it, in its zone, would buy.
     type: str
   window:
     description: The time over which metrics are looked at.
@@ -169,7 +183,8 @@ plan:
     agents:
       description:
         - Each agent with its C(count), how many are C(needed), C(utilisation), C(response) and C(wait) times in seconds,
-          whether its C(slo) is C(kept), its C(availability), and the C(curve) of both over other numbers of instances.
+          the C(loss) of a bounded queue, whether its C(slo) is C(kept), its C(availability), the C(observed_failures) that this rests on
+          where the fleet does not say, and the C(curve) of times and unavailability over other numbers of instances.
       type: list
       elements: dict
       sample: [{name: gateway, count: 8, needed: 5, utilisation: 0.3}]
@@ -183,6 +198,17 @@ plan:
       type: list
       elements: dict
       sample: [{kind: zone, name: a, breaks: [{agent: gateway, left: 4, why: 4 are left of 5 needed}]}]
+    lost:
+      description: The hosts of O(failed), which the deploy need not reach.
+      type: list
+      elements: str
+      sample: []
+    one_more:
+      description:
+        - With O(one_more), what another such host would buy, each without it and with it. C(room) for how many more of each agent, how many
+          hosts can be drained (C(drainable)), the loss of how many the others cannot take (C(unsafe)), instances C(without) a place.
+      type: dict
+      sample: {like: home-1, room: {gateway: [3, 5]}, hosts: [5, 6], drainable: [4, 6], unsafe: [1, 0], without: [0, 0]}
     rollout:
       description: The hosts that change, their waves, and between how many seconds that takes.
       type: dict

@@ -43,7 +43,9 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         except AnsibleConnectionFailure as error:
             # In an activation nobody knows how far the host got: an undo has to ask it.
             self.record("unreachable", switched=self.PHASE == "activate", messages=[f"unreachable: {error}"])
-            raise
+            if not self.may_be_away():
+                raise
+            result.update(changed=False, skipped=True, skip_reason=f"lost, as the plan has it: {error}")
         except (RemoteError, declare.DeclarationError, ArtifactError, LedgerError, RunError) as error:
             self.record("failed", messages=str(error).splitlines())
             result.update(failed=True, msg=str(error))
@@ -51,6 +53,10 @@ class AgentAction(ActionBase):  # type: ignore[misc]
 
     def work(self) -> dict[str, Any]:
         raise NotImplementedError
+
+    def may_be_away(self) -> bool:
+        """Whether a plan has lost this host, so that it need not be there to be staged."""
+        return self.PHASE == "stage" and self.host in (self.ledger.begin() or {}).get("lost", [])
 
     def record(self, status: str, **more: Any) -> None:
         """Write to the run's ledger how this host fared, if there is one."""

@@ -74,6 +74,8 @@ class Fleet:
     """the plan that this fleet was read with, where it was"""
     plan_digest: str = ""
     """what that file held then"""
+    behind: list[str] = field(default_factory=list)
+    """where placement.yml is behind the fleet, until a plan is carried out"""
 
     def variables(self) -> dict[str, Any]:
         """The variables that are the same on every host."""
@@ -135,7 +137,7 @@ def load(
     there = placed or _as_placed(given["agents"], path, planning=planning)
     for name, agent in given["agents"].items():
         auto = agent["count"] == fleet_goals.AUTO
-        settle_instances(name, agent, there.size(name), problems)
+        settle_instances(name, agent, there.span(name), problems)
         fleet.goals[name] = {key: agent[key] for key in ("load", "slo") if agent[key] is not None}
         if agent["source"]:
             fleet.sources[name] = os.path.normpath(os.path.join(base, os.path.expanduser(agent["source"])))
@@ -155,7 +157,7 @@ def load(
     if fleet.counted and not planning:
         absent = {name for name, agent in given["agents"].items() if agent["state"] == "absent"}
         fleet.placed = fleet_placement.load(
-            path, fleet.counted, managed, fleet.agents, broken | absent, problems, placed
+            path, fleet.counted, managed, fleet.agents, broken | absent, problems, fleet.behind, placed
         )
     for name in fleet.counted:
         runs = fleet.placed.get(name, {})
@@ -169,8 +171,8 @@ def load(
 
 
 def _as_placed(agents: Mapping[str, Any], path: str, *, planning: bool) -> fleet_placement.Source:
-    """The placement as it is, unchecked, for agents whose count it says."""
-    asked = not planning and any(agent["count"] == fleet_goals.AUTO for agent in agents.values())
+    """The placement as it is, unchecked, for the indexes in it."""
+    asked = not planning and any(agent["count"] is not None for agent in agents.values())
     return fleet_placement.Source(fleet_placement.read(fleet_placement.beside(path), "")[0] if asked else {}, "")
 
 

@@ -273,9 +273,10 @@ _AGENT = c.mapping(
 
 
 def settle_instances(name: str, agent: dict[str, Any], placed: int, problems: c.Problems) -> None:
-    """Either `instances`, on each host, or `count`, over all of them; then `instances` are the indexes.
+    """Either `instances`, on each host, or `count`, over all of them; then `instances` are the indexes, also of those that are
+    `placed` (the highest of their indexes, and one) and are more than that.
 
-    With `count: auto` there are as many as are `placed`, and the count becomes that.
+    With `count: auto` there are as many as are placed, and the count becomes that.
     """
     key = f"agents.{name}"
     if agent["count"] is None:
@@ -290,7 +291,7 @@ def settle_instances(name: str, agent: dict[str, Any], placed: int, problems: c.
     fleet_goals.check(name, agent, problems)
     if agent["count"] == fleet_goals.AUTO:
         agent["count"] = placed
-    agent["instances"] = [str(index) for index in range(agent["count"])]
+    agent["instances"] = [str(index) for index in range(max(agent["count"], placed))]
     agent["placement"] = agent["placement"] or DEFAULT_PLACEMENT
 
 

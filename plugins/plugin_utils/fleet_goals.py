@@ -13,6 +13,7 @@ from . import _checks as c
 AUTO = "auto"
 """`count: auto`: as many as the last plan said"""
 MEASURES = ("mean", "p50", "p95", "p99")
+LAWS = ("auto", "deterministic", "exponential", "gamma", "hyperexponential", "lognormal", "pareto")
 
 _positive = c.number(1e-9, 1e12)
 _scv = c.number(0, 1e6)
@@ -65,6 +66,18 @@ _LOAD = c.mapping(
         "dispatch": c.Field(c.choice(("shared", "random")), "shared"),
         "arrival_scv": c.Field(_scv, None),
         "service_scv": c.Field(_scv, None),
+        "queue_limit": c.Field(c.number(0, 1_000_000, whole=True), None),
+        "service_law": c.Field(c.choice(LAWS), "auto"),
+        "burst": c.Field(
+            c.mapping(
+                {
+                    "factor": c.Field(c.number(1, 1e6)),
+                    "share": c.Field(c.number(1e-9, 1)),
+                    "length": c.Field(_positive),
+                }
+            ),
+            None,
+        ),
         "calls": c.Field(c.table(c.text(), _positive), {}),
     }
 )

@@ -44,12 +44,14 @@ def read(
 
 def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> tuple[_fleet.Fleet, InventoryManager]:
     """The same with the counts and the placement of a plan. FleetError, too, where fleet or artifacts moved since it was made."""
+    from .fleet_variables import Variables
     from .planning import document
 
     planned = document.load(plan, label(plan))
-    now, _hosts = read(loader, path, data, planning=True)
+    now, hosts = read(loader, path, data, planning=True)
     there, problems = read_placement(beside(path), label(beside(path)))
-    problems += document.moved(planned, document.identity(now, there, document.contents(now)), label(plan))
+    identity = document.identity(now, there, document.contents(now), Variables(loader, hosts))
+    problems += document.moved(planned, identity, label(plan))
     if problems:
         raise _fleet.FleetError(problems)
     fleet, hosts = read(loader, path, data, placed=document.source(planned, label(plan)))
@@ -72,7 +74,6 @@ def _sources(loader: Any, given: object, path: str) -> InventoryManager:
     """An inventory of its own: patterns see the fleet's sources, whatever else the run was given."""
     base = os.path.dirname(os.path.abspath(path))
     here = label(path)
-    manager = InventoryManager(loader=loader, sources=[], parse=False)
     named = [given] if isinstance(given, str) else given
     if not named:
         beside = [name for name in sorted(os.listdir(base)) if not IGNORED.search(os.fsencode(name))]
@@ -80,8 +81,9 @@ def _sources(loader: Any, given: object, path: str) -> InventoryManager:
     problems = []
     if not isinstance(named, list) or not all(isinstance(source, str) for source in named):
         raise _fleet.FleetError([f"{here}: inventory: must be a file name or a list of them"])
-    for source in named:
-        place = os.path.normpath(os.path.join(base, os.path.expanduser(source)))
+    places = [os.path.normpath(os.path.join(base, os.path.expanduser(source))) for source in named]
+    manager = InventoryManager(loader=loader, sources=[os.path.abspath(path), *places], parse=False)
+    for place in places:
         if not os.path.exists(place):
             problems.append(f"{here}: inventory: there is no {label(place)}")
         elif os.path.basename(place) in FILES and not os.path.isdir(place):

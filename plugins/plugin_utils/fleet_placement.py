@@ -81,14 +81,19 @@ def load(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
+    behind: list[str],
     given: "Source | None" = None,
 ) -> Placed:
     """The placement beside a fleet.yml, or the one `given`, compared with the fleet: all hosts `known` to it, all its `agents`,
-    those not to be looked at."""
+    those not to be looked at.
+
+    Where placement.yml has not come as far as the fleet, that is no problem but told in `behind`: the fleet is to be read, and what is
+    placed runs on, until a plan is carried out. One that is `given` has to fit.
+    """
     label, path = os.path.join(os.path.dirname(problems.file), FILE), beside(fleet)
     if given is not None:
         found = c.Problems(given.label)
-        _check(given.placed, counted, known, agents, skipped, found, given)
+        _check(given.placed, counted, known, agents, skipped, found, found, given)
         problems.lines += found.lines
         return given.placed
     if not os.path.exists(path):
@@ -98,7 +103,9 @@ def load(
     found = c.Problems(label)
     placed, found.lines = read(path, label)
     if not found.lines:
-        _check(placed, counted, known, agents, skipped, found)
+        late = c.Problems(label)
+        _check(placed, counted, known, agents, skipped, found, late)
+        behind += late.lines
     problems.lines += found.lines
     return placed
 
@@ -112,13 +119,10 @@ class Source:
     label: str
     waiting: Mapping[str, Collection[int]] = field(default_factory=dict)
 
-    def size(self, agent: str) -> int:
-        return size(self.placed, agent) + len(self.waiting.get(agent, ()))
-
-
-def size(placed: Placed, agent: str) -> int:
-    """How many instances of an agent are placed."""
-    return sum(len(indexes) for indexes in placed.get(agent, {}).values())
+    def span(self, agent: str) -> int:
+        """How many instances there are with the highest index that is placed or waits."""
+        there = [index for indexes in self.placed.get(agent, {}).values() for index in indexes]
+        return max((index + 1 for index in (*there, *self.waiting.get(agent, ()))), default=0)
 
 
 def _check(
@@ -128,50 +132,62 @@ def _check(
     agents: Collection[str],
     skipped: Collection[str],
     problems: c.Problems,
+    late: c.Problems,
     source: "Source | None" = None,
 ) -> None:
+    """`problems`: what can never be; `late`: what another plan sets right."""
     waiting = source.waiting if source else {}
     for name, there in placed.items():
         key = f"agents.{name}"
         if name in counted:
             # with its state it stays where it is, whatever its pattern says by now; and a plan knows what has to wait for room
             stays = source is not None or counted[name].state_portable is False
-            _check_hosts(key, there, known, known if stays else set(counted[name].hosts), problems)
-            _check_indexes(key, there, counted[name].count, problems, waiting.get(name, ()))
+            _check_hosts(key, there, known, known if stays else set(counted[name].hosts), problems, late)
+            _check_indexes(key, there, counted[name].count, problems, late, waiting.get(name, ()))
         elif name not in agents:
-            problems.add(key, f"the fleet has no such agent{c.near(name, counted)}; {AGAIN}")
+            late.add(key, f"the fleet has no such agent{c.near(name, counted)}; {AGAIN}")
         elif name not in skipped:
-            problems.add(key, f"the agent has no count in the fleet; {AGAIN}")
+            late.add(key, f"the agent has no count in the fleet; {AGAIN}")
     for name in counted:
         if name not in placed:
-            problems.add(f"agents.{name}", f"is not placed yet; {AGAIN}")
+            late.add(f"agents.{name}", f"is not placed yet; {AGAIN}")
 
 
 def _check_hosts(
-    key: str, there: Mapping[str, list[int]], known: Collection[str], home: Collection[str], problems: c.Problems
+    key: str,
+    there: Mapping[str, list[int]],
+    known: Collection[str],
+    home: Collection[str],
+    problems: c.Problems,
+    late: c.Problems,
 ) -> None:
     for host in there:
         if host not in known:
             problems.add(f"{key}.{host}", f"there is no such host in the fleet{c.near(host, known)}; {AGAIN}")
         elif host not in home:
-            problems.add(f"{key}.{host}", f"is not in the agent's hosts; {AGAIN}")
+            late.add(f"{key}.{host}", f"is not in the agent's hosts; {AGAIN}")
 
 
 def _check_indexes(
-    key: str, there: Mapping[str, list[int]], count: int, problems: c.Problems, waiting: Collection[int] = ()
+    key: str,
+    there: Mapping[str, list[int]],
+    count: int,
+    problems: c.Problems,
+    late: c.Problems,
+    waiting: Collection[int] = (),
 ) -> None:
     first: dict[int, str] = {}
     for host, indexes in there.items():
         for index in indexes:
             if index >= count:
-                problems.add(f"{key}.{host}", f"index {index}: there are {count}, 0 to {count - 1}; {AGAIN}")
-            elif index in first:
+                late.add(f"{key}.{host}", f"index {index}: there are {count}, 0 to {count - 1}; {AGAIN}")
+            if index in first:
                 problems.add(f"{key}.{host}", f"index {index} is on {first[index]} already; {AGAIN}")
             first.setdefault(index, host)
     lacking = [str(index) for index in range(count) if index not in first and index not in waiting]
     if lacking:
         shown = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
-        problems.add(key, f"{'index' if len(lacking) == 1 else 'indexes'} {shown} of {count} missing; {AGAIN}")
+        late.add(key, f"{'index' if len(lacking) == 1 else 'indexes'} {shown} of {count} missing; {AGAIN}")
 
 
 def current(placed: Placed, agents: Collection[str]) -> dict[str, dict[int, str]]:

@@ -31,6 +31,8 @@ class Begin(TypedDict):
     """agents and agent ids that this run is about; None for all"""
     planned: NotRequired[dict[str, dict[str, moves.Leaving]]]
     """host -> agent id that a plan takes from it -> how"""
+    lost: NotRequired[list[str]]
+    """hosts on which a plan takes nothing to run: they need not be reached, and nothing is activated there"""
 
 
 class Stage(TypedDict):

@@ -44,6 +44,8 @@ class Plan(TypedDict):
     """hosts of which staging wrote nothing: their connection broke before it could"""
     failures: int
     """hosts that failed or were silent while staging: they count against the budget"""
+    lost: list[str]
+    """hosts that a plan takes for lost: nothing is activated there, and that one cannot be reached counts against nothing"""
     reason: str | None
     """why nothing is activated at all; hosts and batches are as they would have been"""
 
@@ -79,15 +81,18 @@ def most_cautious(rollouts: Iterable[Rollout], count: int) -> Rollout:
 
 def plan(begin: Mapping[str, Any], staged: Records) -> Plan:
     """Decide the rollout from what staging found."""
-    hosts = begin.get("hosts", [])
+    lost = begin.get("lost", [])
+    hosts = [host for host in begin.get("hosts", []) if host not in lost]
     order = {host: index for index, host in enumerate(hosts)}
     pending = sorted(
-        (host for host, record in staged.items() if record["status"] == "pending"),
+        (host for host, record in staged.items() if record["status"] == "pending" and host not in lost),
         key=lambda host: order.get(host, len(order)),
     )
     chosen = most_cautious((one for host in pending for one in staged[host].get("rollouts", {}).values()), len(pending))
     silent_hosts = [host for host in hosts if host not in staged]
-    failures = len(silent_hosts) + sum(record["status"] in BAD for record in staged.values())
+    failures = len(silent_hosts) + sum(
+        record["status"] in BAD for host, record in staged.items() if not _expected(host, record, lost)
+    )
     reason = _too_many_removals(begin, staged)
     if reason is None and pending:
         reason = _spent(failures, chosen["max_failures"], "while staging")
@@ -100,8 +105,14 @@ def plan(begin: Mapping[str, Any], staged: Records) -> Plan:
         "rollback": chosen["rollback"],
         "silent": silent_hosts,
         "failures": failures,
+        "lost": lost,
         "reason": reason,
     }
+
+
+def _expected(host: str, record: Mapping[str, Any], lost: Iterable[str]) -> bool:
+    """Whether it was known before that a host cannot be staged."""
+    return record["status"] == "unreachable" and host in lost
 
 
 def _too_many_removals(begin: Mapping[str, Any], staged: Records) -> str | None:
@@ -189,7 +200,8 @@ def undo(planned: Plan, activated: Records) -> list[str]:
 def failed(planned: Plan, staged: Records, activated: Records, *after: Records) -> list[str]:
     """The hosts that the verdict is about: the failed ones, also of the phases `after` activation, else, where nothing was allowed to
     start, the pending."""
-    bad = {host for phase in (staged, activated, *after) for host, record in phase.items() if record["status"] in BAD}
+    missed = {host: record for host, record in staged.items() if not _expected(host, record, planned["lost"])}
+    bad = {host for phase in (missed, activated, *after) for host, record in phase.items() if record["status"] in BAD}
     bad.update(silent(planned, activated), planned["silent"])
     found = [host for host in dict.fromkeys([*planned["hosts"], *staged, *planned["silent"]]) if host in bad]
     return found or (planned["hosts"] if planned["reason"] is not None else [])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import rollout
+from . import moves, rollout
 from .ledger import Ledger
 
 _LINES = 12
@@ -59,10 +59,11 @@ def verdict(story: Story, host: str) -> str:
 
 def summary(story: Story) -> str:
     """The run on a page: how many hosts, each wave, what changed, what failed and why, what was undone."""
-    staged = story.staged
+    lost = story.plan["lost"]
+    staged = {host: record for host, record in story.staged.items() if host not in lost}
     unchanged = sum(record["status"] == "unchanged" for record in staged.values())
     everywhere = len(staged) + len(story.plan["silent"])
-    if unchanged == everywhere:
+    if unchanged == everywhere and not story.retired:
         return f"Nothing to do: {_hosts(unchanged)} as declared."
     check = bool(story.begin.get("check"))
     fleet = f"Fleet {story.plan['environment']}" if story.plan["environment"] else "Fleet"
@@ -70,6 +71,7 @@ def summary(story: Story) -> str:
         f"{fleet}: {_hosts(everywhere)}, {unchanged} as declared, {len(story.plan['hosts'])} to change"
         + (" (check mode: nothing is changed)" if check else "")
     ]
+    lines += [f"Lost, as the plan has it: {rollout.names(lost)}"] if lost else []
     lines += _changes(story, check=check)
     lines += _waves(story, check=check)
     if reason := story.reason():
@@ -77,6 +79,7 @@ def summary(story: Story) -> str:
     if story.undone:
         taken = [host for host in story.plan["hosts"] if story.undone.get(host, {}).get("status") == "ok"]
         lines.append(f"Undone (rollback: {story.plan['rollback']}): {rollout.names(taken) or 'none'}")
+    lines += _adrift(story)
     lines += _failures(story)
     return "\n".join(lines)
 
@@ -119,6 +122,19 @@ def _result(story: Story, host: str) -> str:
         return "UNREACHABLE"
     status = story.activated.get(host, {}).get("status", "skipped")
     return {"ok": "ok", "skipped": "not activated"}.get(status, str(status).upper())
+
+
+def _adrift(story: Story) -> list[str]:
+    """What no rollback brings back: it had to leave before it could start elsewhere."""
+    planned = story.begin.get("planned", {})
+    found = moves.adrift(planned, story.staged, story.activated, story.undone, story.retired)
+    if not found:
+        return []
+    names = ", ".join(f"{agent_id} (left {host} for {target})" for agent_id, host, target in found)
+    return [
+        f"Runs nowhere now: {names}",
+        "  The same command goes on; a deploy without the plan starts it where it was",
+    ]
 
 
 def _failures(story: Story) -> list[str]:

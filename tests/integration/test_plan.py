@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from .harness import PORT, Fleet, Host, Load, Result
+from . import faults
+from .harness import PORT, Fleet, Host, Load, Result, until
 
 ROOM = {"cpu": 1, "memory": "256M"}
 # 25 requests/s of 50 ms are 1.25 erlangs: p95 is below 0.2 s with 3 instances, and not with 2
@@ -63,6 +64,7 @@ def test_a_plan_is_carried_out_refused_once_the_fleet_moved_and_moves_without_a_
     _refused(planned)
     _drained(planned)
     _moved_with_its_state(planned)
+    _lost_and_back(planned)
 
 
 def _first_plan(planned: Planned) -> None:
@@ -143,3 +145,28 @@ def _moved_with_its_state(planned: Planned) -> None:
     assert {host.name for host in planned.placed().values()} == {planned.hosts[2].name}
     for host in planned.hosts[:2]:
         host.wipe()  # what was removed has left its state, which is nobody's now
+
+
+def _lost_and_back(planned: Planned) -> None:
+    """What ran on a dead host starts elsewhere by a plan that does not need it; once it is back, a deploy leaves nothing there twice."""
+    (lost,) = {host.name: host for host in planned.placed().values()}.values()
+    indexes = sorted(planned.placed())
+    faults.podman("kill", lost)
+    try:
+        planned.plan("-e", f"failed={lost.name}").ok()
+        done = planned.deploy().ok()
+        assert f"Lost, as the plan has it: {lost.name}" in done.output
+        placed = planned.placed()
+        assert {index: [host.name] for index, host in placed.items()} == {
+            index: there for index, there in planned.running().items() if there
+        }
+        assert (sorted(placed), lost in placed.values()) == (indexes, False)
+    finally:
+        faults.boot(lost)
+    for index in indexes:
+        until(lambda index=index: lost.get(PORT + index)[0] == 200, f"{index} boots with its host", 120)  # type: ignore[misc]
+    planned.fleet.deploy("--limit", lost.name, "-e", f"confirm_removals={len(indexes)}").ok()
+    assert {index: [host.name] for index, host in placed.items()} == {
+        index: there for index, there in planned.running().items() if there
+    }
+    lost.wipe()  # as above: the state that what ran there has left

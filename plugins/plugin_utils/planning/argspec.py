@@ -14,7 +14,10 @@ AGENT_PLAN: dict[str, Any] = {
     "format": {"type": "str", "choices": ["table", "json", "html"], "default": "table"},
     "load_factor": {"type": "float", "default": 1.0},
     "drain": ONLY,
+    "failed": ONLY,
     "lose_zone": {"type": "str"},
+    "host_loss": {"type": "bool", "default": False},
+    "one_more": {"type": "str"},
     "window": {"type": "str", "default": "7d"},
     "proof": {"type": "bool"},
     "prometheus": {

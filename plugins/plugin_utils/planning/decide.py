@@ -11,12 +11,16 @@ from .. import placement
 from ..capacity.study import Ask
 from ..fleet import Fleet
 from ..fleet_placement import Placed, current
-from ..fleet_problem import Given, concerned, gone, problem
+from ..fleet_problem import Given, concerned, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
+from . import doubts
 from .demand import Demand, demands
+from .document import FORMAT
 from .domains import Domains, Where
 from .expect import agent_row, host_rows, rollout
+from .more import bought
+from .observed import Seen, seen
 from .onepass import Pass, one_pass
 
 MOST_MORE = 50  # instances beyond what the load needs, for a target of availability
@@ -24,11 +28,16 @@ MOST_MORE = 50  # instances beyond what the load needs, for a target of availabi
 
 @dataclass(frozen=True)
 class Asked:
-    """What is planned for. `drain`: hosts to be emptied. `lose_zone`: a zone that is taken as lost, which is a mere what-if."""
+    """What is planned for. `drain`: hosts to be emptied. `failed`: hosts that are lost, where nothing runs any more. `lose_zone`: a
+    zone that is taken as lost, which is a mere what-if. `host_loss`: whatever host is lost, the others must have room for what it ran.
+    `one_more`: a host, to ask what another one like it would buy."""
 
     load_factor: float = 1.0
     drain: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
     lose_zone: str = ""
+    host_loss: bool = False
+    one_more: str = ""
     window: str = "7d"
     proof: bool | None = None
 
@@ -51,14 +60,15 @@ class Inputs:
 
 
 @dataclass
-class _Deciding:
-    """What is known on the way."""
+class Deciding:
+    """What is known on the way to a plan."""
 
     inputs: Inputs
     asked: Asked
     demands: dict[str, Demand]
     domains: Domains
     failed: list[str]
+    watched: Mapping[str, Seen]
     counts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -67,7 +77,7 @@ class _Deciding:
         matters = concerned(fleet, runs)
         question = problem(
             fleet, self.inputs.given, runs, drain=[host for host in self.asked.drain if host in matters],
-            failed=[host for host in self.failed if host in matters], counts=counts,
+            failed=[host for host in self.failed if host in matters], host_loss=self.asked.host_loss, counts=counts,
         )  # fmt: skip
         return placement.solve(question, proof=self.asked.proof)
 
@@ -99,7 +109,8 @@ def in_numbers(there: Mapping[int, str]) -> dict[str, int]:
 def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     """The plan without its `identity`. PlacementError, CapacityError or ReliabilityError where the question makes no sense."""
     fleet = inputs.fleet
-    if unknown := [f"drain: {host} is no host of the fleet" for host in asked.drain if host not in fleet.declared]:
+    named = [("drain", host) for host in asked.drain] + [("failed", host) for host in asked.failed]
+    if unknown := [f"{key}: {host} is no host of the fleet" for key, host in named if host not in fleet.declared]:
         raise PlacementError(unknown)
     running = {name: sum(map(len, inputs.placed.get(name, {}).values())) for name in fleet.counted}
     running |= {
@@ -107,7 +118,10 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     }
     goals = {name: goal for name, goal in fleet.goals.items() if goal and fleet.agents[name]["state"] != "absent"}
     wanted = demands(goals, running, load_factor=asked.load_factor, window=asked.window, ask=inputs.ask)
-    deciding = _Deciding(inputs, asked, wanted, Domains(inputs.zones, fleet.reliability), _failed(inputs, asked))
+    watched = _watched(inputs, asked, wanted)
+    domains = Domains(inputs.zones, fleet.reliability, {name: one.chance for name, one in watched.items()})
+    deciding = Deciding(inputs, asked, wanted, domains, _failed(inputs, asked), watched)
+    deciding.warnings += [f"{name}: {doubt}" for name, one in watched.items() for doubt in one.doubts]
     deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
     deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
     answer = _settle(deciding, running) if fleet.counted else None
@@ -115,15 +129,23 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     return _told(deciding, answer, made)
 
 
+def _watched(inputs: Inputs, asked: Asked, wanted: Mapping[str, Demand]) -> dict[str, Seen]:
+    """What was seen of instances that are to be available, where the fleet does not say how often they are down."""
+    names = [name for name, demand in wanted.items() if demand.budget is not None]
+    if not names or inputs.ask is None or inputs.fleet.reliability.get("instance"):
+        return {}
+    return seen(inputs.fleet.environment, names, asked.window, inputs.ask)
+
+
 def _failed(inputs: Inputs, asked: Asked) -> list[str]:
     found = [host for host, zone in inputs.zones.items() if asked.lose_zone and zone == asked.lose_zone]
     if asked.lose_zone and not found:
         known = ", ".join(sorted(set(filter(None, inputs.zones.values())))) or "none"
         raise PlacementError([f"lose_zone: no host is in zone {asked.lose_zone}; zones are {known}"])
-    return found
+    return list(dict.fromkeys([*found, *asked.failed]))
 
 
-def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
+def _settle(deciding: Deciding, running: Mapping[str, int]) -> Answer:
     """Counts of agents with `count: auto`: what the load needs, and then what availability needs on the hosts and zones there are."""
     auto = []
     for name, counted in deciding.inputs.fleet.counted.items():
@@ -138,7 +160,7 @@ def _settle(deciding: _Deciding, running: Mapping[str, int]) -> Answer:
     return answer if answer.without or not auto else _available(deciding, auto, answer)
 
 
-def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
+def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
     """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
     misses the target then gets the fewest that are as good."""
     best: dict[str, tuple[float, int]] = {}
@@ -155,7 +177,7 @@ def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
             break
         counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
         found = deciding.solve(counts)
-        if found.without:
+        if found.without or (found.losses and not answer.losses):
             deciding.warnings.append(
                 f"{', '.join(short)}: there is no room for one more, which the availability asks for"
             )
@@ -168,26 +190,30 @@ def _available(deciding: _Deciding, auto: list[str], answer: Answer) -> Answer:
     return answer
 
 
-def _unavailability(deciding: _Deciding, answer: Answer, name: str) -> float:
+def _unavailability(deciding: Deciding, answer: Answer, name: str) -> float:
     where = deciding.up(answer.placement[name])
-    return deciding.domains.available(where, deciding.demands[name].needed, None).unavailability
+    return deciding.domains.available(where, deciding.demands[name]).unavailability
 
 
-def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
+def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
     """The plan as plain data."""
     inputs, asked, places = deciding.inputs, deciding.asked, deciding.places(answer)
     stuck = list(answer.stuck) if answer else []
     steps = [_step(step) for step in made.steps]
     hosts = [host for host in inputs.fleet.declared if host not in {*deciding.failed, *asked.drain}]
     return {
-        "format": 1,
+        "format": FORMAT,
         "environment": inputs.fleet.environment,
         "what_if": asked.what_if,
-        "asked": {"load_factor": asked.load_factor, "drain": list(asked.drain), "lose_zone": asked.lose_zone},
+        "asked": {
+            "load_factor": asked.load_factor, "drain": list(asked.drain), "failed": list(asked.failed), "lose_zone": asked.lose_zone,
+            "host_loss": asked.host_loss,
+        },
         "counts": dict(deciding.counts),
         "placement": {name: _by_host(there) for name, there in made.placement.items()},
         "portable": [name for name, counted in inputs.fleet.counted.items() if counted.state_portable],
         "host_order": list(inputs.fleet.declared),
+        "lost": list(asked.failed),
         "steps": steps,
         "waiting": [_step(step) for step in made.left],
         "fixed": stuck,
@@ -196,8 +222,9 @@ def _told(deciding: _Deciding, answer: Answer | None, made: Pass) -> dict[str, A
         "hosts": host_rows(answer, made) if answer else [],
         "losses": deciding.domains.losses(places, deciding.demands),
         "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
+        "one_more": bought(answer, asked.one_more) if answer and asked.one_more else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
-        "warnings": [*deciding.warnings, *_gone(deciding), *_staying(deciding), *_short(deciding, places, answer)],
+        "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
 
@@ -216,49 +243,33 @@ def _by_host(there: Mapping[int, str]) -> dict[str, list[int]]:
     return found
 
 
-def _agent(deciding: _Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
+def _agent(deciding: Deciding, name: str, where: Where, hosts: Iterable[str]) -> dict[str, Any]:
     counted = deciding.inputs.fleet.counted.get(name)
     allowed = [host for host in (counted.hosts if counted else where) if host in hosts]
-    return agent_row(
+    row = agent_row(
         name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
     )
+    if name in deciding.watched:
+        row["observed_failures"] = deciding.watched[name].failures
+    return row
 
 
-def _gone(deciding: _Deciding) -> Iterable[str]:
-    """What a plan cannot see to: what runs on hosts that are not the fleet's any more."""
-    fleet = deciding.inputs.fleet
-    for host, instances in gone(fleet, current(deciding.inputs.placed, fleet.counted)).items():
-        names = ", ".join(f"{name}@{index}" for name, index in instances)
-        yield f"{host}: is not managed any more: {names} there is taken as lost, and nothing removes it where it still runs"
-
-
-def _staying(deciding: _Deciding) -> Iterable[str]:
-    """What a drain does not reach: agents with `instances` are on all hosts of their pattern."""
-    fleet = deciding.inputs.fleet
-    for host in deciding.asked.drain:
-        for declared in fleet.declared[host]:
-            if declared["name"] not in fleet.counted and declared["instances"]:
-                yield f"{host}: {declared['name']} stays, for it is declared for each of its hosts and not counted"
-
-
-def _short(deciding: _Deciding, places: Mapping[str, Where], answer: Answer | None) -> Iterable[str]:
-    """Promises that the plan does not keep."""
-    for name, demand in deciding.demands.items():
-        count = sum(places.get(name, {}).values())
-        if not demand.refused and not (answer and answer.without) and (why := demand.why_not(count)):
-            yield f"{name}: {why}: {demand.needed} are needed"
-        if demand.budget is not None and not deciding.domains.known:
-            yield f"{name}: slo.availability needs the fleet's key reliability"
-        elif demand.budget is not None and count and not demand.refused:
-            found = deciding.domains.available(places[name], demand.needed, demand.budget)
-            if found.unavailability > demand.budget:
-                yield f"{name}: {found.budget_share:.3g} times the unavailability that is allowed, with {count}"
-
-
-def _assumptions(deciding: _Deciding, answer: Answer | None) -> list[str]:
+def _assumptions(deciding: Deciding, answer: Answer | None) -> list[str]:
     found = [f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis]
+    found += [f"{name}: {one.told}" for name, one in deciding.watched.items()]
     found += answer.assumptions if answer else []
     if deciding.domains.known:
+        unsaid = deciding.domains.unsaid
+        found += [
+            f"reliability.{kind} is not given: a {kind} is taken never to be down by itself"
+            for kind in unsaid
+            if kind != "instance"
+        ]
+        found += [
+            f"{name}: an instance is taken not to fail by itself: nobody says how often it is down, or saw it"
+            for name in deciding.demands
+            if "instance" in unsaid and name not in deciding.watched
+        ]
         found.append(
             "a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days"
         )

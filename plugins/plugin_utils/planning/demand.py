@@ -9,12 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from ..capacity import answers
-from ..capacity.model import Figures, Slo, Unstable, Workload
+from ..capacity.model import Burst, Figures, Slo, Unstable, Workload
 from ..capacity.study import Ask, study
 
-_NOT_HERE: dict[str, Any] = {
-    "instances": None, "queue_limit": None, "service_law": "auto", "burst": None, "zones": None, "history": None,
-}  # fmt: skip
+_NOT_HERE: dict[str, Any] = {"instances": None, "zones": None, "history": None}
 _SLO = {"measure": "p95", "of": "response", "loss": 0.001}
 
 
@@ -58,8 +56,16 @@ class Demand:
             if figures is None:
                 return f"{instances} cannot keep up with the load"
             if self.slo and not self.slo.met(figures):
-                return f"{self.slo.name} is {self.slo.value(figures):.3g} s with {instances}, more than {self.slo.below:g} s"
+                return _broken(self.slo, figures, instances)
         return f"{instances} are left of {self.needed} needed" if instances < self.needed else ""
+
+
+def _broken(slo: Slo, figures: Figures, instances: int) -> str:
+    if slo.value(figures) > slo.below:
+        return f"{slo.name} is {slo.value(figures):.3g} s with {instances}, more than {slo.below:g} s"
+    if not figures.settled:
+        return f"with {instances} it is too close to saturation for a simulation to settle"
+    return f"{figures.loss:.2g} of the requests find no room with {instances}, more than {slo.loss:g}"
 
 
 def demands(
@@ -112,13 +118,15 @@ def _take(demand: Demand, answer: Mapping[str, Any], load: Mapping[str, Any]) ->
     inputs = answer["inputs"]
     demand.workload = Workload(
         answer["rate"], answer["service_time"], 1, load["concurrency"], load["dispatch"] == "shared",
-        inputs["arrival_scv"], inputs["service_scv"],
+        inputs["arrival_scv"], inputs["service_scv"], load["queue_limit"], load["service_law"],
+        Burst(**load["burst"]) if load["burst"] else None,
     )  # fmt: skip
     source = f"measured over {inputs['window']}" if inputs["source"] == "prometheus" else "numbers as given"
     demand.basis = [
         f"{answer['rate']:.4g} requests/s of {answer['service_time']:.4g} s ({source}, confidence: {inputs['confidence']})"
     ]
     demand.basis += [f"{name} is taken to be 1" for name in inputs["assumed"]]
+    demand.basis += ["requests wait without limit: no queue_limit is given"] if load["queue_limit"] is None else []
     if "needed" in answer:
         figures = answer["needed"]["figures"]
         demand.basis += [f"method: {figures['method']}", *figures["assumptions"]]

@@ -9,13 +9,13 @@ The file holds no time: the same question about the same fleet has the same file
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from .. import fleet as _fleet
 from ..fleet_fields import FleetError
 from ..fleet_placement import Placed, Source
 
-FORMAT = 1
+FORMAT = 2
 FILE = "plan.json"
 _CLEAR = ("version", "state", "count", "instances")
 _KEYS = {
@@ -27,12 +27,23 @@ _KEYS = {
     "what_if": list,
     "portable": list,
     "host_order": list,
+    "lost": list,
 }
 Identity = dict[str, Any]
 
 
-def identity(fleet: _fleet.Fleet, placed: Placed, contents: Mapping[str, list[str] | None]) -> Identity:
-    """What a plan was made of: each agent's declaration, the content of its artifact (None: it is not packaged), where it runs.
+class Variables(Protocol):
+    """Hosts' variables, see `fleet_variables`."""
+
+    def room(self, host: str) -> Mapping[str, Any]: ...
+    def behind(self, host: str, value: Any) -> Mapping[str, Any]: ...
+
+
+def identity(
+    fleet: _fleet.Fleet, placed: Placed, contents: Mapping[str, list[str] | None], variables: Variables
+) -> Identity:
+    """What a plan was made of: each agent's declaration, the content of its artifact (None: it is not packaged), where it runs, how
+    reliable things are said to be; and of each host its room, its zone and the variables that configurations name.
 
     `fleet` was read for planning. Of secrets only the names count, so a new value of one moves nothing.
     """
@@ -51,7 +62,18 @@ def identity(fleet: _fleet.Fleet, placed: Placed, contents: Mapping[str, list[st
         "agents": agents,
         "artifacts": {name: contents[name] for name in agents},
         "placement": {name: there for name, there in placed.items() if name in fleet.counted},
+        "reliability": digest(fleet.reliability),
+        "hosts": {host: _host(fleet, host, variables) for host in fleet.declared},
     }
+
+
+def _host(fleet: _fleet.Fleet, host: str, variables: Variables) -> dict[str, Any]:
+    there = [name for name, counted in fleet.counted.items() if host in counted.hosts]
+    there += [declared["name"] for declared in fleet.declared[host] if declared["name"] not in fleet.counted]
+    named: dict[str, Any] = {}
+    for name in there:
+        named |= variables.behind(host, fleet.agents[name]["config"])
+    return dict(variables.room(host)) | ({"variables": {key: digest(named[key]) for key in named}} if named else {})
 
 
 def contents(fleet: _fleet.Fleet) -> dict[str, list[str] | None]:
@@ -120,6 +142,10 @@ def moved(plan: Mapping[str, Any], now: Identity, label: str) -> list[str]:
         if name in was["agents"] and name in now["agents"] and before is not None and before != after:
             what = "is not packaged any more" if after is None else "has another content"
             found.append(f"agents.{name}: its artifact {what}")
+    if was["reliability"] != now["reliability"]:
+        found.append("reliability: has changed since the plan was made")
+    for host in dict.fromkeys([*was["hosts"], *now["hosts"]]):
+        found += _host_moved(host, was["hosts"].get(host), now["hosts"].get(host))
     if now["placement"] not in (was["placement"], plan["placement"]):
         names = [
             name for name, there in now["placement"].items()
@@ -127,6 +153,22 @@ def moved(plan: Mapping[str, Any], now: Identity, label: str) -> list[str]:
         ]  # fmt: skip
         found.append(f"placement.yml: {', '.join(names) or 'it'} was placed otherwise since")
     return [f"{label}: {line}; plan again" for line in found]
+
+
+def _host_moved(host: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[str]:
+    if before is None or after is None:
+        return [f"hosts: {host} is {'new' if before is None else 'gone'} since the plan was made"]
+    names, others = before.get("variables", {}), after.get("variables", {})
+    found = [
+        f"{host}.{key}: has changed since the plan was made: it was {before.get(key)}, and is {after.get(key)}"
+        for key in dict.fromkeys([*before, *after])
+        if key != "variables" and before.get(key) != after.get(key)
+    ]
+    return found + [
+        f"{host}.{key}, which a configuration names: has changed since the plan was made"
+        for key in dict.fromkeys([*names, *others])
+        if names.get(key) != others.get(key)
+    ]
 
 
 def _agent_moved(name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..reliability.ask import chance
 from ..reliability.availability import Availability, availability
-from ..reliability.structure import INSTANCE, UP, Node, fleet
+from ..reliability.structure import INSTANCE, UP, Chance, Node, fleet
 from .demand import Demand
 
 Where = Mapping[str, int]
@@ -18,23 +18,28 @@ Where = Mapping[str, int]
 class Domains:
     """The zone of each host (empty: one of its own), and how reliable things are, as the fleet's key `reliability` says."""
 
-    def __init__(self, zones: Mapping[str, str], reliability: Mapping[str, Any]) -> None:
-        self.zones = zones
-        self.known = any(reliability.get(kind) for kind in ("zone", "host", "instance"))
+    def __init__(
+        self, zones: Mapping[str, str], reliability: Mapping[str, Any], observed: Mapping[str, Chance] | None = None
+    ) -> None:
+        """`observed`: of an agent's instances, where the fleet does not say."""
+        self.zones, self._observed = zones, observed or {}
+        self.unsaid = [kind for kind in ("zone", "host", INSTANCE) if not reliability.get(kind)]
+        self.known = bool(self._observed) or len(self.unsaid) < len(("zone", "host", INSTANCE))
         self._chance = {
             kind: chance(f"reliability.{kind}", reliability.get(kind)) for kind in ("zone", "host", INSTANCE)
         }
 
-    def available(self, where: Where, needed: int, budget: float | None) -> Availability:
+    def available(self, where: Where, demand: Demand, budget: float | None = None) -> Availability:
         """Of one agent, so placed. ReliabilityError where it is too large."""
+        chance = self._observed.get(demand.name, self._chance[INSTANCE])
         by_zone: dict[str, list[Node]] = {}
         for host, count in where.items():
-            members = tuple(Node(INSTANCE, f"{host}/{index}", self._chance[INSTANCE]) for index in range(count))
+            members = tuple(Node(INSTANCE, f"{host}/{index}", chance) for index in range(count))
             by_zone.setdefault(self.zones.get(host, ""), []).append(Node("host", host, self._chance["host"], members))
         zones = [
             Node("zone", name, self._chance["zone"] if name else UP, tuple(hosts)) for name, hosts in by_zone.items()
         ]
-        return availability(fleet(zones), needed, budget=budget)
+        return availability(fleet(zones), demand.needed, budget=budget)
 
     def grown(self, where: Where, hosts: Iterable[str], count: int) -> dict[str, int]:
         """The placement with other than its own number: each more to the zone, and there the host, with the fewest."""

@@ -36,10 +36,12 @@ def agent_row(
             "utilisation": figures.utilisation, "response": _times(figures.response), "wait": _times(figures.wait),
             "method": figures.method, "confidence": figures.confidence,
         }  # fmt: skip
+    if figures and demand.workload and demand.workload.room is not None:
+        row["loss"] = figures.loss
     if demand.slo:
         row["slo"] = {"measure": demand.slo.name, "below": demand.slo.below, "kept": not demand.why_not(count)}
     if domains.known:
-        found = domains.available(where, demand.needed, demand.budget)
+        found = domains.available(where, demand, demand.budget)
         row["availability"] = {
             "unavailability": found.unavailability, "minutes_per_month": found.minutes_per_month,
             "budget_share": found.budget_share, "contributors": [c.name for c in found.contributors[:3]],
@@ -69,7 +71,7 @@ def curve(demand: Demand, where: Where, domains: Domains, hosts: list[str]) -> l
             point["seconds"] = seconds if math.isfinite(seconds) else None
         if domains.known and hosts:
             spread = domains.grown(where, hosts, number)
-            point["unavailability"] = domains.available(spread, demand.needed, None).unavailability
+            point["unavailability"] = domains.available(spread, demand).unavailability
         found.append(point)
     return found
 

@@ -8,7 +8,7 @@ what it gets. Moves that need room which only other moves free are left for the 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..placement import Agent, Problem, Step
 
@@ -40,7 +40,24 @@ def one_pass(problem: Problem, steps: Iterable[Step]) -> Pass:
                 found.placement[step.agent][step.index] = step.target
         touched.add(step.instance)
     found.peak = room.used
+    _lowest_first(found)
     return found
+
+
+def _lowest_first(found: Pass) -> None:
+    """New instances are alike: those that are made now get the lowest of their indexes, and a higher one waits."""
+    waiting = [step for step in found.left if step.kind == "new"]
+    for agent in dict.fromkeys(step.agent for step in waiting):
+        made = [step for step in found.steps if step.kind == "new" and step.agent == agent]
+        later = [step for step in waiting if step.agent == agent]
+        indexes = iter(sorted(step.index for step in made + later))
+        for step in made:
+            found.placement[agent].pop(step.index)
+        renamed = {step: replace(step, index=next(indexes)) for step in made + later}
+        for step in made:
+            found.placement[agent][renamed[step].index] = str(step.target)
+        found.steps = [renamed.get(step, step) for step in found.steps]
+        found.left = [renamed.get(step, step) for step in found.left]
 
 
 class _Room:

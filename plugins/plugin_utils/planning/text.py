@@ -26,15 +26,30 @@ def lines(plan: Plan) -> Iterator[str]:
     yield from _section("Waiting for room, for the plan after this one", [step["text"] for step in plan["waiting"]])
     yield from _section("Fixed where they are, for they have state of their own", plan["fixed"])
     yield from _section("Losses that break a promise", [loss(one) for one in plan["losses"]])
+    if plan["one_more"]:
+        like = plan["one_more"]["like"]
+        yield from _section(f"One more host like {like} would buy", _bought(plan["one_more"]))
     yield from _section("Cannot be", plan["problems"])
     yield from _section("Warnings", plan["warnings"])
     yield from _section("Assumed", plan["assumptions"])
+
+
+def _bought(more: Mapping[str, Any]) -> Iterator[str]:
+    for name, (before, after) in more["room"].items():
+        yield f"{name}: room for {before} more, then {after}"
+    (drained, then), (all_of, _with_it) = more["drainable"], more["hosts"]
+    yield f"hosts that can be drained, each alone: {drained} of {all_of}, then {then}"
+    yield f"hosts whose loss the others cannot take: {more['unsafe'][0]}, then {more['unsafe'][1]}"
+    if any(more["without"]):
+        yield f"instances without a place: {more['without'][0]}, then {more['without'][1]}"
 
 
 def _head(plan: Plan) -> Iterator[str]:
     asked = plan["asked"]
     said = [f"load x {asked['load_factor']:g}"] if asked["load_factor"] != 1 else []
     said += [f"drained: {', '.join(asked['drain'])}"] if asked["drain"] else []
+    said += [f"lost: {', '.join(asked['failed'])}"] if asked["failed"] else []
+    said += ["with room for the loss of any one host"] if asked["host_loss"] else []
     said += [f"what if zone {asked['lose_zone']} were lost"] if asked["lose_zone"] else []
     yield f"Plan of {plan['environment']}{': ' if said else ''}{'; '.join(said)}"
     yield summary(plan)

@@ -119,6 +119,35 @@ def test_a_fleet_that_moved_is_refused_before_anything_is_done(project: Project)
         assert f"inv/plan.json: agents.gateway.{key}: has changed since the plan was made; plan again" in refused.stderr
 
 
+def test_what_hosts_are_given_is_part_of_a_plan(project: Project) -> None:
+    """Wherever it is given: a plan is made with the hosts' file, and carried out with the fleet's."""
+    variables, hosts = project.root / "inv/group_vars/all.yml", project.root / "inv/hosts.yml"
+    variables.parent.mkdir()
+    variables.write_text("point: 1\n")
+    project.fleet.write_text(FLEET.replace("config: {}", "config: {x: '{{ of_all }}'}"))
+    named = HOSTS.replace("cores: 2", "cores: 2, of_all: '{{ point }}'")
+    hosts.write_text(named)
+    try:
+        made = project.plan()
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert project.inventory("-e", "plan=inv/plan.json").returncode == 0
+        hosts.write_text(named.replace("zone: c", "zone: b"))
+        variables.write_text("point: 2\nagentfactory_reserved: {cpu: 0.1}\n")
+        refused = project.inventory("-e", "plan=inv/plan.json")
+        assert refused.returncode == 4
+        for what, more in (
+            ("h3.agentfactory_zone", ": it was c, and is b"),
+            ("h1.agentfactory_reserved", ": it was None, and is {'cpu': 0.1}"),
+            ("h2.point, which a configuration names", ""),
+        ):
+            assert f"inv/plan.json: {what}: has changed since the plan was made{more}; plan again" in refused.stderr
+    finally:
+        variables.unlink()
+        hosts.write_text(HOSTS)
+        project.fleet.write_text(FLEET)
+        (project.root / "inv/plan.json").unlink()
+
+
 def test_questions_that_cannot_be_answered(project: Project) -> None:
     for arguments, reason in (
         (("-e", "drain=h9"), "drain: h9 is no host of the fleet"),

@@ -69,6 +69,9 @@ class ActionModule(ActionBase):
         phase = args.get("phase") or PHASES[args["state"]]
         status = task_vars.get(phase, {}).get(host, "ok")
         record = {"phase": phase, "host": host, "status": status}
+        if status == "cut" and phase == "stage" and host in ledger.begin().get("lost", []):
+            ledger.append({"phase": phase, "host": host, "status": "unreachable"})
+            return {"skipped": True}
         if status == "cut":
             raise AnsibleConnectionFailure("cut")
         if phase == "stage":
@@ -262,6 +265,47 @@ def test_a_plan_is_carried_out_and_settled(planned: Path) -> None:
     assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
 
 
+def test_the_fleet_is_readable_while_its_first_plan_is_half_carried_out(planned: Path) -> None:
+    (planned / "placement.yml").unlink()
+    _plan(planned)
+    code, text = _deploy(planned, removals={}, stage={}, activate={"h2": "failed", "h3": "failed"})
+    assert code == 2, text
+    code, text = _play(planned, "--list-hosts")
+    assert code == 0, text
+    assert "agents.toy: is not placed yet; run the plan again" in " ".join(text.split())
+
+
+WAITING = """
+plugin: agentfactory.core.fleet
+inventory: hosts.yml
+environment: lab
+artifacts: dist
+agents:
+  big: {version: "1", source: big, hosts: h3, count: 1, resources: {cpu: 1}}
+  toy: {version: "1", source: toy, hosts: h2, count: 1, resources: {cpu: 0.5}}
+"""
+
+
+def test_what_waits_for_room_gets_it_by_the_next_plan(planned: Path) -> None:
+    """On h2, which is full until big, whose pattern has let go of h2, has left it."""
+    (planned / "big").mkdir()
+    (planned / "big/agent.yml").write_text(MANIFEST.replace("toy", "big"))
+    (planned / "fleet.yml").write_text(WAITING)
+    (planned / "placement.yml").write_text("plugin: agentfactory.core.fleet\nagents:\n  big: {h2: [0]}\n")
+    _plan(planned)
+    made = json.loads((planned / "plan.json").read_text())
+    assert [step["text"] for step in made["steps"]] == ["move big@0 h2 -> h3"]
+    assert [step["text"] for step in made["waiting"]] == ["new toy@0 on h2"]
+    code, text = _deploy(planned, removals={"h2": ["big@0"]})
+    assert code == 0, text
+    assert "retire h2: last" in text
+    _plan(planned)
+    assert [step["text"] for step in json.loads((planned / "plan.json").read_text())["steps"]] == ["new toy@0 on h2"]
+    code, text = _deploy(planned, removals={})
+    assert code == 0, text
+    assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"big": {"h3": [0]}, "toy": {"h2": [0]}}
+
+
 def test_what_is_proven_elsewhere_is_retired_also_where_a_host_failed_within_the_budget(planned: Path) -> None:
     code, text = _deploy(planned, activate={"h3": "failed"})
     assert code == 2, text
@@ -299,6 +343,33 @@ def test_what_a_plan_goes_without(planned: Path, arguments: list[str], reason: s
     assert code, text
     assert reason in text
     assert "packaged" not in text
+
+
+@pytest.mark.parametrize(
+    ("staged", "portable"),
+    [
+        ("cut", "false"),  # it is off, as the plan has it
+        ("ok", "true"),  # it is there again, and nothing is to run twice
+    ],
+)
+def test_a_plan_without_a_lost_host_is_carried_out(planned: Path, staged: str, portable: str) -> None:
+    rule = "" if portable == "false" else ", state_portable: true"
+    text = PLANNED.replace("count: 2", "count: 2" + rule).replace("max_failures: 1", "max_failures: 0")
+    (planned / "fleet.yml").write_text(text)
+    _plan(planned, "-e", "failed=h1")
+    steps = json.loads((planned / "plan.json").read_text())["steps"]
+    assert [step["text"] for step in steps] == ["restart toy@0 on h2 (h1 is lost)"]
+    stage = {**MOVED["stage"], "h1": staged}
+    if portable == "true":
+        code, text = _deploy(planned, stage=stage, activate={"h2": "failed"})
+        assert code == 2, text
+        assert "Runs nowhere now: toy@0 (left h1 for h2)" in text
+    code, text = _deploy(planned, stage=stage)
+    assert code == 0, text
+    assert "Lost, as the plan has it: h1" in text
+    assert ("retire h1: first" in text) is (staged == "ok")
+    assert "Wave 1 of 1: h2 h3\n" in text, "nothing is activated on a lost host"
+    assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
 
 
 def test_only_a_deploy_carries_out_a_plan(planned: Path) -> None:

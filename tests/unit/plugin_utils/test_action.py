@@ -4,13 +4,16 @@
 """The actions' part on the controller, without Ansible's own: a host is what answers to requests."""
 
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.agentfactory.core.plugins.action.agent_service import ActionModule
+from ansible_collections.agentfactory.core.plugins.plugin_utils import moves
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import DeclarationError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger
+from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
 
 
 class Asked(ActionModule):
@@ -110,3 +113,93 @@ def test_how_many_releases_stay_is_a_number(given: Any) -> None:
 @pytest.mark.parametrize(("given", "kept"), [({}, 3), ({"agentfactory_keep": 2}, 2), ({"agentfactory_keep": "5"}, 5)])
 def test_how_many_releases_stay(given: dict[str, Any], kept: int) -> None:
     assert Asked(set(), **given).keep() == kept
+
+
+STEPS = [
+    {"kind": "move", "agent": "arm", "index": 0, "from": "h1", "to": "h2"},
+    {"kind": "move", "agent": "eye", "index": 0, "from": "h1", "to": "h2"},
+]
+
+
+class Leaving(Asked):
+    """A host that arm@0 leaves last and eye@0, with its state, first; `answer` is the host's, or what keeps it from one."""
+
+    def __init__(self, ledger: Ledger, leaving: str, answer: dict[str, Any] | RemoteError) -> None:
+        super().__init__({"arm@0", "eye@0"})
+        self.ledger, self.answer = ledger, answer
+        self.options = {"state": "retired", "leaving": leaving}
+
+    def call(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append((request["state"], request["removals"], request["planned"]))
+        if isinstance(self.answer, RemoteError):
+            raise self.answer
+        return self.answer
+
+
+def removed(result: str = "ok") -> dict[str, Any]:
+    step = {"agent": "arm", "instance": "0", "action": "remove", "from": "1-a", "to": None, "phase": "done",
+            "result": result, "message": "is stuck"}  # fmt: skip
+    return {"steps": [step], "done": True}
+
+
+@pytest.mark.parametrize(
+    ("leaving", "there", "activated", "answer", "asked", "record"),
+    [
+        ("last", "pending", "ok", removed(), ["arm@0"], ("ok", ["arm@0: is removed"])),
+        ("last", "unchanged", None, removed(), ["arm@0"], ("ok", ["arm@0: is removed"])),
+        ("last", "pending", "failed", removed(), None, None),
+        ("last", "pending", None, removed(), None, None),
+        ("last", "pending", "ok", removed("failed"), ["arm@0"], ("failed", ["arm@0: is stuck"])),
+        ("last", "pending", "ok", RemoteError("the lease is another's"), ["arm@0"], ("failed", ["the lease is another's"])),
+        ("first", "pending", None, removed(), ["eye@0"], ("ok", ["arm@0: is removed"])),
+        ("first", "failed", None, removed(), None, None),
+        ("first", "unreachable", None, removed(), None, None),
+    ],
+)  # fmt: skip
+def test_what_leaves_a_host_by_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaving: str, there: str, activated: str | None,
+    answer: Any, asked: list[str] | None, record: tuple[str, list[str]] | None,
+) -> None:  # fmt: skip
+    ledger = _ledger(tmp_path, monkeypatch, there, activated)
+    action = Leaving(ledger, leaving, answer)
+    result = action.work()
+    assert action.calls == ([] if asked is None else [("started", asked, [])])
+    kept = ledger.last("retire").get("h1")
+    assert (kept and (kept["status"], kept["messages"])) == record
+    assert result["changed"] == (asked is not None)
+
+
+@pytest.mark.parametrize("answer", [removed("failed"), RemoteError("the lease is another's")])
+def test_what_must_leave_first_and_does_not_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    ledger = _ledger(tmp_path, monkeypatch, "pending", None)
+    with pytest.raises(RemoteError):
+        Leaving(ledger, "first", answer).work()
+    assert ledger.last("retire") == {}, "what ran the action writes the failure down"
+
+
+def _ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, activated: str | None) -> Ledger:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ledger = Ledger("20260101T000000-1-abcdef")
+    ledger.append(
+        {"phase": "begin", "hosts": ["h1", "h2"], "check": False, "confirm_removals": None, "planned": moves.leaving(STEPS, ["eye"]),
+         "lost": ["h3"]}
+    )  # fmt: skip
+    ledger.append({"phase": "stage", "host": "h1", "status": "pending", "removals": ["arm@0", "eye@0"]})
+    ledger.append({"phase": "stage", "host": "h2", "status": there})
+    if activated:
+        ledger.append({"phase": "activate", "host": "h2", "status": activated})
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("host", "phase", "away"),
+    [("h1", "stage", False), ("h3", "stage", True), ("h3", "activate", False), ("h3", "", False)],
+)
+def test_only_what_a_plan_has_lost_may_be_away_and_only_while_staging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, phase: str, away: bool
+) -> None:
+    action = Leaving(_ledger(tmp_path, monkeypatch, "pending", None), "last", removed())
+    action.host, action.PHASE = host, phase
+    assert action.may_be_away() is away

@@ -87,17 +87,11 @@ def test_each_host_gets_its_instances(tmp_path: Path) -> None:
         ("[", "inv/placement.yml: line 1, column 2: "),
         ("plugin: x\n", "inv/placement.yml: plugin: must be one of agentfactory.core.fleet, not 'x'"),
         ("{h1: [0, 2], h3: [1], h9: []}", "agents.gateway.h9: there is no such host in the fleet; run the plan again"),
-        ("{h1: [0, 2], x1: [1]}", "agents.gateway.x1: is not in the agent's hosts; run the plan again"),
         ("{h1: [0, 2], h2: [1, 2]}", "agents.gateway.h2: index 2 is on h1 already; run the plan again"),
         ("{h1: [0, 0, 1, 2]}", "agents.gateway.h1: index 0 is on h1 already; run the plan again"),
-        ("{h1: [0, 2]}", "agents.gateway: index 1 of 3 missing; run the plan again"),
-        ("{h1: []}", "agents.gateway: indexes 0, 1, 2 of 3 missing; run the plan again"),
-        ("{h1: [0, 1, 2, 3]}", "agents.gateway.h1: index 3: there are 3, 0 to 2; run the plan again"),
         ("{h1: [0, -1]}", "agents.gateway.h1[1]: must be from 0"),
         ("{h1: [a]}", "agents.gateway.h1[0]: must be a whole number"),
         ("{h1: 0}", "agents.gateway.h1: must be a list"),
-        ("{h1: [0, 1, 2]}\n  gatway: {h1: [0]}", "agents.gatway: the fleet has no such agent (did you mean 'gateway'?); "),
-        ("{h1: [0, 1, 2]}\n  plain: {h1: [0]}", "agents.plain: the agent has no count in the fleet; run the plan again"),
         ("{h1: [0]}\n  gateway: {h1: [1, 2]}", "line 4, column 3: the key 'gateway' is given twice"),
     ],
 )  # fmt: skip
@@ -109,6 +103,38 @@ def test_each_mistake_names_file_and_key(tmp_path: Path, placed: str | None, exp
     with pytest.raises(fleet.FleetError) as caught:
         load(tmp_path, placed)
     assert any(line.startswith(expected) for line in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("placed", "expected"),
+    [
+        ("{h1: [0, 2], x1: [1]}", "agents.gateway.x1: is not in the agent's hosts; run the plan again"),
+        ("{h1: [0, 2]}", "agents.gateway: index 1 of 3 missing; run the plan again"),
+        ("{h1: []}", "agents.gateway: indexes 0, 1, 2 of 3 missing; run the plan again"),
+        ("{h1: [0, 1, 2, 3]}", "agents.gateway.h1: index 3: there are 3, 0 to 2; run the plan again"),
+        ("{h1: [0, 1, 2]}\n  gatway: {h1: [0]}", "agents.gatway: the fleet has no such agent (did you mean 'gateway'?); "),
+        ("{h1: [0, 1, 2]}\n  plain: {h1: [0]}", "agents.plain: the agent has no count in the fleet; run the plan again"),
+        ("{}\n  other: {}", "agents.gateway: indexes 0, 1, 2 of 3 missing; run the plan again"),
+    ],
+)  # fmt: skip
+def test_a_placement_that_is_behind_the_fleet_is_read_and_told(tmp_path: Path, placed: str, expected: str) -> None:
+    """As it is from the moment at which somebody changes a count or a pattern until a plan is carried out, or half of it."""
+    there = "plugin: agentfactory.core.fleet\nagents:\n  gateway: " + placed + "\n"
+    found = load(tmp_path, there)
+    assert any(line.startswith(f"inv/placement.yml: {expected}") for line in found.behind), found.behind
+    declared = {host: found.declared[host][0] for host in found.hosts["gateway"]}
+    given_ = yaml.safe_load(there)["agents"]["gateway"]
+    assert {host: [int(index) for index in item["instances"]] for host, item in declared.items()} == {
+        host: indexes for host, indexes in given_.items() if indexes
+    }
+    for item in declared.values():
+        assert item["ports"] == {index: {"http": 8080 + int(index)} for index in item["instances"]}
+
+
+def test_an_agent_that_is_not_placed_yet_is_told(tmp_path: Path) -> None:
+    found = load(tmp_path, "plugin: agentfactory.core.fleet\nagents: {}\n")
+    assert found.behind == ["inv/placement.yml: agents.gateway: is not placed yet; run the plan again"]
+    assert [item["name"] for item in found.declared["h1"]] == ["plain"]
 
 
 def test_what_has_state_of_its_own_stays_outside_of_its_pattern(tmp_path: Path) -> None:

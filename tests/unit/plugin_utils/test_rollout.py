@@ -91,6 +91,13 @@ def test_plan_keeps_the_inventorys_order_and_leaves_out_what_does_not_change() -
         ({"a": _staged(), "b": _staged("failed")}, {}, "1 host failed while staging and max_failures is 0"),
         ({"a": _staged(), "b": _staged("unreachable")}, {}, "1 host failed"),
         ({"a": _staged()}, {}, "1 host failed"),  # b wrote nothing
+        ({"a": _staged(), "b": _staged("unreachable")}, {"lost": ["b"]}, None),
+        ({"a": _staged()}, {"lost": ["b"]}, None),
+        (
+            {"a": _staged(), "b": _staged("failed")},
+            {"lost": ["b"]},
+            "1 host failed",
+        ),  # it is there, and who knows what it runs
         ({"a": _staged(rollouts={"x": FAST}), "b": _staged("failed")}, {}, None),
         ({"a": _staged("unchanged"), "b": _staged("failed")}, {}, None),  # nothing to stop
         (
@@ -126,6 +133,7 @@ def _rolling(rollback: str = "fleet", failures: int = 0, max_failures: int = 0) 
         "max_failures": max_failures,
         "rollback": rollback,
         "failures": failures,
+        "lost": [],
         "reason": None,
     }
 

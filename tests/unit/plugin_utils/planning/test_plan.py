@@ -4,6 +4,7 @@
 """What is planned, and that it follows from the models; what makes a plan outdated; the moves of one deploy."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, moves, placement
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import answers
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.simulation import simulate
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.demand import demands
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.onepass import one_pass
 
 from .conftest import GATEWAY, Plan, Read
@@ -68,6 +72,53 @@ def test_no_room_at_all_is_a_problem(plan: Plan) -> None:
     assert "no place for 2 of gateway" in made["problems"][0]
 
 
+@pytest.mark.parametrize(
+    ("load", "method", "assumed"),
+    [
+        ({}, "M/M/c", {"arrival_scv is taken to be 1", "service_scv is taken to be 1", "requests wait without limit"}),
+        ({"arrival_scv": 1.05, "service_scv": 0.5}, "Whitt", {"requests wait without limit"}),
+        ({"queue_limit": 0}, "Erlang", {"arrival_scv is taken to be 1", "service_scv is taken to be 1"}),
+        ({"queue_limit": 5}, "M/M/c/K", {"arrival_scv is taken to be 1", "service_scv is taken to be 1"}),
+        ({"service_law": "deterministic", "queue_limit": 0}, "Erlang", {"arrival_scv is taken to be 1"}),
+    ],
+)
+def test_what_is_known_of_a_load_chooses_the_method(
+    plan: Plan, load: dict[str, Any], method: str, assumed: set[str]
+) -> None:
+    """And what is not known is named."""
+    made = plan(gateway(load={**GATEWAY["load"], **load}))
+    row = made["agents"][0]
+    assert method in row["method"]
+    assert row["slo"]["kept"]
+    assert ("loss" in row) == ("queue_limit" in load)
+    assert not row.get("loss") or row["loss"] <= 0.001
+    said = {"arrival_scv is taken to be 1", "service_scv is taken to be 1", "requests wait without limit"}
+    assert {line for line in said if any(line in one for one in made["assumptions"])} == assumed
+
+
+def test_who_finds_no_room_breaks_a_promise_as_well(plan: Plan) -> None:
+    made = plan(gateway(count=5, load={**GATEWAY["load"], "queue_limit": 0}))
+    assert [line for line in made["warnings"] if "find no room" in line]
+
+
+@pytest.mark.parametrize(
+    ("load", "simulated"),
+    [
+        ({"arrival_scv": 4}, True),
+        ({"service_law": "lognormal", "service_scv": 3}, True),
+        ({"burst": {"factor": 3, "share": 0.2, "length": 30}}, True),
+        ({"queue_limit": 3, "service_scv": 2}, True),
+        ({}, False),
+    ],
+)
+def test_what_formulas_are_poor_at_is_simulated(read: Read, load: dict[str, Any], simulated: bool) -> None:
+    """Not run here, since each number of instances takes seconds: the method is chosen by what the fleet says."""
+    found = read(gateway(load={**GATEWAY["load"], **load}, slo={"needed": 5}))
+    (demand,) = demands(found.goals, {"gateway": 5}).values()
+    assert demand.workload is not None
+    assert (answers.method(replace(demand.workload, instances=5).queue()) is simulate) is simulated
+
+
 # -- moves ------------------------------------------------------------------------------------------------------------
 
 
@@ -91,8 +142,22 @@ def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
 def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> None:
     agents = {**gateway(), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
     made = plan(agents, SPREAD, drain=("h1",))
-    assert made["warnings"] == ["h1: watch stays, for it is declared for each of its hosts and not counted"]
+    assert "h1: watch stays, for it is declared for each of its hosts and not counted" in made["warnings"]
     assert next(row for row in made["agents"] if row["name"] == "watch")["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("portable", "said"),
+    [
+        (None, "gateway: moves without what is in its state directory, since the fleet does not say state_portable"),
+        (True, "gateway: must not run twice, so it leaves before the first wave; where the rollout fails, no rollback"),
+    ],
+)
+def test_what_a_move_does_to_state_is_said(plan: Plan, portable: bool | None, said: str) -> None:
+    agents = gateway(count=5) if portable is None else gateway(count=5, state_portable=portable)
+    made = plan(agents, SPREAD, drain=("h1",))
+    assert [line[: len(said)] for line in made["warnings"] if "gateway@0, gateway@3" in line] == [said]
+    assert not [line for line in plan(agents, SPREAD)["warnings"] if "gateway@" in line], "nothing moves"
 
 
 def test_what_cannot_move_is_named_and_stays(plan: Plan) -> None:
@@ -148,6 +213,41 @@ def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
         plan(lose_zone="z")
 
 
+def test_a_lost_host_is_planned_around_and_the_plan_is_carried_out(plan: Plan, tmp_path: Path) -> None:
+    made = plan(gateway(count=5), SPREAD, failed=("h1",))
+    assert {(step["kind"], step["from"]) for step in made["steps"]} == {("restart", "h1")}
+    assert (made["what_if"], made["lost"], made["placement"]["gateway"].keys()) == ([], ["h1"], {"h2", "h3"})
+    assert "h1" not in made["rollout"]["hosts"]
+    assert "lost: h1" in text.report(made)
+    file = tmp_path / "plan.json"
+    file.write_text(document.render({**made, "identity": {}}))
+    assert document.load(str(file), "plan.json")["lost"] == ["h1"]
+    with pytest.raises(placement.PlacementError, match="failed: h9 is no host of the fleet"):
+        plan(failed=("h9",))
+
+
+@pytest.mark.parametrize(
+    ("portable", "moved", "warning"),
+    [
+        (None, ["gateway@0", "gateway@3"], ""),
+        (True, ["gateway@0", "gateway@3"], "h1: must not run twice, and the host starts it when it comes back"),
+        (False, [], "h1: down until it is back, for its state is there: gateway@0, gateway@3"),
+    ],
+)
+def test_what_becomes_of_state_on_a_lost_host(
+    plan: Plan, portable: bool | None, moved: list[str], warning: str
+) -> None:
+    agents = gateway(count=5) if portable is None else gateway(count=5, state_portable=portable)
+    agents["watch"] = {"version": "1.0", "hosts": "h1", "ports": {"http": 9090}}
+    made = plan(agents, SPREAD, failed=("h1",))
+    assert sorted(f"{step['agent']}@{step['index']}" for step in made["steps"] if step["kind"] == "restart") == moved
+    about = [line for line in made["warnings"] if line.startswith("h1: ") and "gateway@0, gateway@3" in line]
+    assert [line[: len(warning)] for line in about] == ([warning] if warning else [])
+    assert "h1: down until it is back, for it is declared for each of its hosts: watch" in made["warnings"]
+    when = {how["when"] for there in moves.leaving(made["steps"], made["portable"]).values() for how in there.values()}
+    assert when == ({"first" if portable else "last"} if moved else set())
+
+
 def test_what_is_fixed_on_a_lost_host_is_not_up(plan: Plan) -> None:
     agents = gateway(count=5, state_portable=False)
     row = plan(agents, SPREAD, lose_zone="a")["agents"][0]
@@ -179,6 +279,26 @@ def test_which_single_loss_breaks_the_promise(plan: Plan) -> None:
     assert plan(roomy)["losses"] == []
 
 
+def test_room_for_the_loss_of_any_host_is_kept_or_missed(plan: Plan) -> None:
+    """On three hosts of 1.5 cores, instances of half a core: two hosts hold six."""
+    made = plan(gateway(count=6), cpu=1.5, host_loss=True)
+    assert made["problems"] == []
+    tight = plan(gateway(count=7), cpu=1.5, host_loss=True)
+    assert any(line.startswith("if h") and "there is no room for" in line for line in tight["problems"])
+    assert plan(gateway(count=7), cpu=1.5)["problems"] == [], "without being asked for it, it is placed"
+    assert "with room for the loss of any one host" in text.report(made)
+
+
+def test_what_one_more_host_buys(plan: Plan) -> None:
+    made = plan(gateway(count=5), SPREAD, cpu=1.5, one_more="h1")
+    assert made["one_more"] == {
+        "like": "h1", "hosts": [3, 4], "room": {"gateway": [4, 7]}, "drainable": [3, 3], "unsafe": [0, 0], "without": [0, 0],
+    }  # fmt: skip
+    assert "gateway: room for 4 more, then 7" in text.report(made)
+    with pytest.raises(placement.PlacementError, match="one_more: h9 is no host of an agent with count"):
+        plan(one_more="h9")
+
+
 # -- one deploy's moves ----------------------------------------------------------------------------------------------
 
 
@@ -190,6 +310,25 @@ def test_moves_that_wait_for_each_others_room_take_two_plans() -> None:
     assert (found.steps, found.left, found.peak) == (steps[:1], [], {"h1": {"cpu": 1}, "h2": {"cpu": 1}})
     found = one_pass(problem, steps)
     assert (found.steps, found.left) == ([], steps)
+
+
+def test_what_waits_has_the_highest_indexes() -> None:
+    """Its room is freed only by what moves: so the next plan finds indexes without a gap."""
+    hosts = (Host("h1", {"cpu": 2}), Host("h2", {"cpu": 2}))
+    agents = (Agent("a", 3, {"cpu": 1}), Agent("b", 1, {"cpu": 2}))
+    problem = Problem(hosts, agents, {"b": {0: "h1"}})
+    steps = [
+        Step("new", "a", 0, None, "h1"),
+        Step("new", "a", 1, None, "h2"),
+        Step("move", "b", 0, "h1", "h3"),
+        Step("new", "a", 2, None, "h2"),
+    ]
+    found = one_pass(replace(problem, hosts=(*hosts, Host("h3", {"cpu": 2}))), steps)
+    assert [(step.kind, step.instance, step.target) for step in found.steps] == [
+        ("new", "a@0", "h2"), ("move", "b@0", "h3"), ("new", "a@1", "h2"),
+    ]  # fmt: skip
+    assert [(step.instance, step.target) for step in found.left] == [("a@2", "h1")]
+    assert found.placement == {"a": {0: "h2", 1: "h2"}, "b": {0: "h3"}}
 
 
 @settings(max_examples=60, deadline=None)
@@ -252,6 +391,27 @@ def test_when_something_leaves_its_host(
 
 
 @pytest.mark.parametrize(
+    ("activated", "undone", "retired", "expected"),
+    [
+        ({"h3": "ok"}, {}, {"h1": "ok"}, []),
+        ({"h3": "failed"}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),
+        ({}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # stopped before its wave
+        ({"h3": "ok"}, {"h3": "ok"}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # there, and taken back
+        ({"h3": "failed"}, {}, {"h1": "failed"}, []),  # it did not leave
+        ({"h3": "failed"}, {}, {}, []),
+    ],
+)
+def test_what_runs_nowhere_is_known(
+    activated: dict[str, str], undone: dict[str, str], retired: dict[str, str], expected: list[tuple[str, str, str]]
+) -> None:
+    """Only of what had to leave first: of everything else the old one still runs."""
+    staged: dict[str, dict[str, Any]] = {host: {"status": "pending"} for host in ("h1", "h2", "h3")}
+    staged["h1"]["removals"] = ["a@0", "a@4", "kept@1"]
+    records = [{host: {"status": status} for host, status in one.items()} for one in (activated, undone, retired)]
+    assert moves.adrift(moves.leaving(STEPS, ["kept"]), staged, *records) == expected
+
+
+@pytest.mark.parametrize(
     ("changes", "silent", "statuses", "expected"),
     [
         ({}, [], ["ok", "ok"], True),
@@ -274,9 +434,24 @@ def test_a_placement_holds_once_all_of_it_is_proven(
 # -- is it still true? ------------------------------------------------------------------------------------------------
 
 
-def identity(found: fleet.Fleet, placed: Any = None, content: str | None = "c1") -> document.Identity:
+class Variables:
+    """Of hosts that all have the same."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = {"agentfactory_capacity": {"cpu": 4}, "agentfactory_zone": "a", "point": 21, **given}
+
+    def room(self, host: str) -> dict[str, Any]:
+        return {key: value for key, value in self.given.items() if key.startswith("agentfactory_")}
+
+    def behind(self, host: str, value: Any) -> dict[str, Any]:
+        return {"point": self.given["point"]} if "point" in str(value) else {}
+
+
+def identity(
+    found: fleet.Fleet, placed: Any = None, content: str | None = "c1", variables: Variables | None = None
+) -> document.Identity:
     contents = {name: None if content is None else [content] for name in found.agents}
-    return document.identity(found, placed or {}, contents)
+    return document.identity(found, placed or {}, contents, variables or Variables())
 
 
 @pytest.mark.parametrize(
@@ -300,6 +475,29 @@ def test_what_moved_is_named(
     plan = {"identity": identity(read()), "placement": SPREAD}
     now = identity(read(gateway(**changes)), placed, content)
     assert document.moved(plan, now, "p") == [f"p: {line}; plan again" for line in said]
+
+
+@pytest.mark.parametrize(
+    ("keys", "variables", "said"),
+    [
+        ({}, {}, []),
+        ({"reliability": {"host": {"unavailability": 0.1}}}, {}, ["reliability"]),
+        ({"managed": "h1,h2"}, {}, ["hosts: h3 is gone since the plan was made"]),
+        ({}, {"agentfactory_capacity": {"cpu": 2}}, ["h1.agentfactory_capacity: it was {'cpu': 4}, and is {'cpu': 2}"]),
+        ({}, {"agentfactory_reserved": {"cpu": 1}}, ["h1.agentfactory_reserved: it was None, and is {'cpu': 1}"]),
+        ({}, {"agentfactory_zone": "b"}, ["h1.agentfactory_zone: it was a, and is b"]),
+        ({}, {"point": 22}, ["h1.point, which a configuration names"]),
+    ],
+)  # fmt: skip
+def test_what_moved_beside_the_agents_is_named_too(
+    read: Read, keys: dict[str, Any], variables: dict[str, Any], said: list[str]
+) -> None:
+    agents = {"one": {"version": "1.0", "hosts": "h1", "config": {"set_point": "{{ point }}"}}}
+    plan = {"identity": json.loads(json.dumps(identity(read(agents)))), "placement": {}}
+    now = identity(read(agents, **keys), variables=Variables(**variables))
+    on_one = [line for line in document.moved(plan, now, "p") if not line.startswith(("p: h2.", "p: h3."))]
+    on_one = [line.replace(": has changed since the plan was made", "") for line in on_one]
+    assert on_one == [f"p: {line}; plan again" for line in said]
 
 
 def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
@@ -355,6 +553,9 @@ def test_what_waits_for_room_may_lack_a_place_until_the_next_plan(read: Read) ->
     [
         ({"slo": None}, "count: auto needs slo.below with a load, or slo.needed"),
         ({"load": None}, "slo.below: needs the agent's load"),
+        ({"load": {**GATEWAY["load"], "burst": {"factor": 3}}}, "load.burst.share: is missing"),
+        ({"load": {**GATEWAY["load"], "service_law": "normal"}}, "load.service_law: must be one of auto, "),
+        ({"load": {**GATEWAY["load"], "queue_limit": -1}}, "load.queue_limit: must be from 0"),
         ({"load": {"rate": 1}}, "load: give rate and service_time, or metrics"),
         ({"slo": {"availability": 1}}, "availability: 1 is reached by no finite number"),
         ({"slo": {"below": -1}}, "slo.below: must be from"),

@@ -17,7 +17,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.decide 
 
 GUIDE = Path(__file__).resolve().parents[4] / "docs" / "plan.md"
 HEALTH = {"bake": 5, "start_timeout": 30}
-QUESTION = re.compile(r"((?:load_factor|drain|lose_zone)=\S+)")
+QUESTION = re.compile(r"((?:load_factor|drain|failed|lose_zone|host_loss|one_more)=\S+)")
 
 
 class _Catalog:
@@ -47,7 +47,8 @@ def answer(guide: str, command: str) -> str:
     files = blocks(guide)
     asked: dict[str, Any] = dict(item.split("=", 1) for item in QUESTION.findall(command))
     asked["load_factor"] = float(asked.get("load_factor", 1))
-    asked["drain"] = tuple(asked["drain"].split(",")) if "drain" in asked else ()
+    asked |= {key: tuple(asked[key].split(",")) for key in ("drain", "failed") if key in asked}
+    asked["host_loss"] = asked.get("host_loss") == "true"
     hosts = files["hosts.yml"]["all"]["hosts"]
     data, common = files["fleet.yml"], files["hosts.yml"]["all"]["vars"]
     read = fleet.load(

@@ -11,6 +11,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,10 @@ from .conftest import HOSTS, Read
 START, HOURS, STEP = 1790000000, 3, 15
 RATE, WORK, PROMISE = 40.0, 0.06, 0.19
 BOUNDS = [0.02, 0.05, 0.1, 0.15, 0.175, 0.2, 0.225, 0.25, 0.3, 0.5, 1.0]
+WATCHED = [
+    ("gateway", "h1", [(5400, 240), (8100, 480)]), ("gateway", "h2", []), ("calm", "h1", []),
+]  # fmt: skip
+"""agent, host, and when it was down for how many seconds"""
 METRICS = {"requests": "requests_total", "busy_seconds": "busy_seconds_total", "duration": "response_seconds"}
 
 
@@ -62,10 +67,20 @@ def samples(workers: int) -> str:
         lines["response"] += [f'response_seconds_bucket{{le="{bound}"}} {buckets[bound]} {when}' for bound in BOUNDS]
         lines["response"] += [f'response_seconds_bucket{{le="+Inf"}} {at} {when}']
         lines["response"] += [f"response_seconds_sum {total} {when}", f"response_seconds_count {at} {when}"]
+    for agent, host, down in WATCHED:
+        for moment in range(0, HOURS * 3600 + 1, STEP):
+            labels = f'{{environment="lab",agent="{agent}",agent_id="{agent}@0",host="{host}"}}'
+            up = not any(start <= moment < start + seconds for start, seconds in down)
+            for name, value in (("up", int(up)), ("wanted", 1), ("restarts", len([s for s, _n in down if s < moment]))):
+                total = "_total" if name == "restarts" else ""
+                lines.setdefault(name, []).append(f"agentfactory_agent_{name}{total}{labels} {value} {START + moment}")
     kinds = (
         ("requests", "requests counter"),
         ("busy", "busy_seconds counter"),
         ("response", "response_seconds histogram"),
+        ("up", "agentfactory_agent_up gauge"),
+        ("wanted", "agentfactory_agent_wanted gauge"),
+        ("restarts", "agentfactory_agent_restarts counter"),
     )
     return "".join(f"# TYPE {kind}\n" + "\n".join(lines[name]) + "\n" for name, kind in kinds) + "# EOF\n"
 
@@ -106,3 +121,38 @@ def test_what_is_planned_from_metrics_is_what_then_happens(ask: Any, read: Read)
     assert (row["count"], [step["kind"] for step in plan["steps"]]) == (5, ["new"])
     assert row["service_time"] == pytest.approx(WORK, rel=0.01)
     assert any("measured over 2h, confidence: high" in line for line in plan["assumptions"]), plan["warnings"]
+
+
+def test_how_often_instances_fail_is_seen_where_the_fleet_does_not_say(ask: Any, read: Read) -> None:
+    """Two failures, of four and eight minutes in two times two hours; what nobody has seen fail is taken not to, and both are said."""
+    agent = {"version": "1.0", "hosts": "all", "count": 3, "slo": {"needed": 2, "availability": 0.99}, "ports": {}}
+    agents = {
+        name: {**agent, "ports": {"http": port}} for name, port in (("gateway", 8080), ("calm", 9080), ("new", 7080))
+    }
+    given = {host: Given({"cpu": 8, "memory": "8G"}, zone=zone) for host, zone in HOSTS.items()}
+    fleet = read(agents, reliability={"host": {"unavailability": 0.001}})
+    plan = decide(Inputs(fleet, given, HOSTS, {}, lambda _name: {}, ask), Asked(window="2h", proof=False))
+    rows = {row["name"]: row for row in plan["agents"]}
+    assert {name: row.get("observed_failures") for name, row in rows.items()} == {"gateway": 2, "calm": 0, "new": None}
+    down = {name: row["availability"]["unavailability"] for name, row in rows.items()}
+    share = 720 / (2 * 7200)  # of the time, an instance of gateway
+    assert down["gateway"] == pytest.approx(3 * (share + 0.001) ** 2, rel=0.25)
+    assert down["calm"] == down["new"] == pytest.approx(3 * 0.001**2, rel=0.01)
+    said = "\n".join(plan["assumptions"])
+    told_so = next(
+        line for line in plan["assumptions"] if line.startswith("gateway: how often an instance is down is as observed")
+    )
+    print(told_so)
+    assert "over 2h: 2 failures in" in told_so
+    assert f"    {told_so}\n" in (Path(__file__).parents[4] / "docs/plan.md").read_text()
+    assert "calm: an instance is taken not to fail by itself: how often" in said
+    assert "over 2h: no failure in" in said
+    assert "new: an instance is taken not to fail by itself: nobody says how often it is down, or saw it" in said
+    assert "reliability.zone is not given: a zone is taken never to be down by itself" in said
+    told = decide(
+        Inputs(
+            read(agents, reliability={"instance": {"unavailability": 0.1}}), given, HOSTS, {}, lambda _name: {}, ask
+        ),
+        Asked(window="2h", proof=False),
+    )
+    assert all("observed_failures" not in row for row in told["agents"]), "what the fleet says holds"
