@@ -132,7 +132,7 @@ def ask(promtool, folder: Path, inputs: Iterable[tuple[str, str]], query: str) -
     (folder / "slo.yml").write_text(json.dumps({"groups": [slo]}), encoding="utf-8")  # which is YAML too
     document = {
         "rule_files": [str((folder if name == "slo" else RULES) / f"{name}.yml") for name in names],
-        "group_eval_order": [f"agentfactory-{name}" for name in names],
+        "group_eval_order": [f"agentfactory-{name}" for name in ("base", "agents", "slo", "anomaly-usual", "anomaly")],
         "evaluation_interval": f"{STEP}m",
         "tests": [
             {
