@@ -65,7 +65,9 @@ def _objective(slo: Mapping[str, Any], labels: Mapping[str, str]) -> list[Rule]:
         metric, _brace, matchers = slo[name].partition("{")
         ours = ", ".join(f"{key}={json.dumps(value)}" for key, value in {"job": "agents", **labels}.items())
         selector = f"{metric}{{{ours}, {matchers or '}'}"
-        rules.append(_rule(f"agentfactory:slo_{name}:rate5m", f"sum by (host, agent_id) (rate({selector}[5m]))", labels))
+        rules.append(
+            _rule(f"agentfactory:slo_{name}:rate5m", f"sum by (host, agent_id) (rate({selector}[5m]))", labels)
+        )
     return rules
 
 

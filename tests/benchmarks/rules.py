@@ -123,6 +123,7 @@ def _configure(place: Path, hosts: list[str], port: int) -> None:
         for host in hosts
     ]
     times = {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"}
+
     def at(path: str) -> list[dict[str, object]]:
         return [{**one, "labels": {**one["labels"], "__metrics_path__": path}} for one in targets]
 

@@ -38,7 +38,7 @@ def _now() -> list[Json]:
         ),
         stat(
             "Most of a budget used", "Near all: slow that agent down, or raise its budget knowingly.", "percentunit",
-            f"max({TOKENS}{{WHERE}} / on (environment, agent) group_left () {BUDGET})", steps=bad_from(0.75, 0.9), runbooks=("GenaiTokenBudget",),
+            f"max({TOKENS}{{WHERE}} / on (environment, agent) {BUDGET})", steps=bad_from(0.75, 0.9), runbooks=("GenaiTokenBudget",),
         ),
         stat("Calls", "How much goes on now; none at all: do the agents hang?", "reqps", f"sum({CALLS}{{{MODEL}}})"),
         stat(
@@ -69,7 +69,7 @@ def _tokens() -> list[Json]:
         ),
         timeseries(
             "Part of the budget used", "When it would be gone: by the slope.", "percentunit",
-            (name, f"{TOKENS}{{WHERE}} / on (environment, agent) group_left () {BUDGET}"), steps=above(0.9),
+            (name, f"{TOKENS}{{WHERE}} / on (environment, agent) {BUDGET}"), steps=above(0.9),
             runbooks=("GenaiTokenBudget",),
         ),
     ]  # fmt: skip

@@ -31,7 +31,7 @@ def dashboard() -> Json:
 def burn(window: str) -> str:
     """How many times faster than allowed the budget is used."""
     ratio = f"agentfactory:errors:rate{window}{{WHERE}} / (agentfactory:requests:rate{window} > 0)"
-    return f"{ratio} / on (environment, agent) group_left () agentfactory:error_budget:ratio"
+    return f"{ratio} / on (environment, agent) agentfactory:error_budget:ratio"
 
 
 def _now() -> list[Json]:
@@ -47,7 +47,7 @@ def _now() -> list[Json]:
         ),
         stat(
             "Error budget left of this time", "Below 0: no risky rollout. Plenty: be bolder.", "percentunit",
-            f"1 - ({failed}) / on (environment, agent) group_left () agentfactory:error_budget:ratio", legend=NAME, width=6,
+            f"1 - ({failed}) / on (environment, agent) agentfactory:error_budget:ratio", legend=NAME, width=6,
             steps=bad_below(0, 0.25), runbooks=("AgentSloBurnSlow",),
         ),
         stat(
