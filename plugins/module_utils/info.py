@@ -107,7 +107,8 @@ def own_drift(instance: Instance, now: Now, *, known: bool) -> "list[str]":
             not (now.running and booted) or now.running == now.booted,
             "%s runs, %s would boot" % (now.running, now.booted),
         ),
-        (not (booted and to_start) or now.enabled, "would not start at boot"),
+        # What neither runs nor would start is as the verb `stop` leaves it.
+        (not (booted and to_start and now.running) or now.enabled, "would not start at boot"),
     ]
     return [told for holds, told in checks if not holds]
 

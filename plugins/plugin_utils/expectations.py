@@ -56,7 +56,8 @@ def _rule(record: str, expr: str, labels: Mapping[str, str]) -> Rule:
 
 
 def _objective(slo: Mapping[str, Any], labels: Mapping[str, str]) -> list[Rule]:
-    """The objective, and its indicator where that is the agent's own: of all events and the good ones, how many a second."""
+    """The objective, and its indicator where that is the agent's own: how many a second each instance has, of all events and
+    of the good ones."""
     own = bool(slo["total"])
     objective = f"vector({slo['objective']})"
     rules = [_rule("agentfactory_slo_objective_ratio", objective, {**labels, "indicator": "own" if own else "http"})]
@@ -64,7 +65,9 @@ def _objective(slo: Mapping[str, Any], labels: Mapping[str, str]) -> list[Rule]:
         metric, _brace, matchers = slo[name].partition("{")
         ours = ", ".join(f"{key}={json.dumps(value)}" for key, value in {"job": "agents", **labels}.items())
         selector = f"{metric}{{{ours}, {matchers or '}'}"
-        rules.append(_rule(f"agentfactory:slo_{name}:rate5m", f"sum(rate({selector}[5m]))", labels))
+        rules.append(
+            _rule(f"agentfactory:slo_{name}:rate5m", f"sum by (host, agent_id) (rate({selector}[5m]))", labels)
+        )
     return rules
 
 

@@ -1,7 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the rules cost: a real Prometheus with the role's rules, and simulated hosts that say what our exporter would say.
+"""What the rules cost: a real Prometheus with the role's rules, and simulated hosts that say what our exporter and agents would say.
 
 It has seen minutes of them, not days: expressions over a day find what there is.
 """
@@ -123,8 +123,15 @@ def _configure(place: Path, hosts: list[str], port: int) -> None:
         for host in hosts
     ]
     times = {"scrape_interval": f"{INTERVAL}s", "evaluation_interval": f"{INTERVAL}s"}
-    node = [{**one, "labels": {**one["labels"], "__metrics_path__": "/node"}} for one in targets]
-    jobs = [{"job_name": "agentfactory", "static_configs": targets}, {"job_name": "node", "static_configs": node}]
+
+    def at(path: str) -> list[dict[str, object]]:
+        return [{**one, "labels": {**one["labels"], "__metrics_path__": path}} for one in targets]
+
+    # The agents of a host are one target: what they say is as much, and they are fewer to ask.
+    jobs = [
+        {"job_name": job, "static_configs": asked}
+        for job, asked in (("agentfactory", targets), ("node", at("/node")), ("agents", at("/agents")))
+    ]
     document = {"global": times, "rule_files": ["rules/*.yml"], "scrape_configs": jobs}
     (place / "prometheus.yml").write_text(yaml.safe_dump(document))
 
@@ -143,6 +150,16 @@ def _expected(hosts: list[str]) -> list[dict[str, object]]:
 
 
 # -- simulated hosts --------------------------------------------------------------------------------------------------
+
+
+def _own_page() -> str:
+    """What these agents say themselves: of their requests."""
+    lines = []
+    for number in range(A_HOST):
+        agent = f"a{number // INSTANCES}"
+        labels = f'agent="{agent}",agent_id="{agent}@{number % INSTANCES}"'
+        lines += [f"http_server_request_duration_seconds_{name}{{{labels}}} %(counter)d" for name in ("count", "sum")]
+    return "\n".join(lines) + "\n"
 
 
 def _page() -> str:
@@ -165,13 +182,14 @@ def _page() -> str:
 @contextmanager
 def _hosts(names: list[str]) -> Iterator[int]:
     """A server that is all these hosts; its port."""
+    pages = {"/node": "node 1\n", "/agents": _own_page()}
     page = _page()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             now, own = time.time(), hash(self.path) % 100
             values = {"now": now, "gauge": own, "counter": now * (own + 1), "level": 6e7 + 1e5 * own + 1e6 * (now % 7)}
-            body = b"node 1\n" if self.path == "/node" else (page % values).encode()
+            body = (pages.get(self.path, page) % values).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

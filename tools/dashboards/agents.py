@@ -161,21 +161,26 @@ def _traffic() -> list[Json]:
 
 
 def _unusual() -> list[Json]:
-    def against_yesterday(title: str, signal: str, unit: str) -> Json:
-        return timeseries(
-            title, "Above the most of the day before it is unusual: what changed since? Empty in its first 30 hours.", unit,
-            (NAME, f'{BY} (agentfactory:signal{{signal="{signal}", WHERE}})'),
-            (f"{NAME} most of the day before", f'{BY} (agentfactory:signal:day_max{{signal="{signal}", WHERE}})'), width=8,
-            runbooks=("AgentAnomalySpike", "AgentAnomalyStep"),
-        )  # fmt: skip
-
+    signals = [
+        ("CPU", "cpu", "suffix: cores"), ("Memory", "memory", "bytes"), ("Received", "network_receive", "Bps"),
+        ("Sent", "network_transmit", "Bps"), ("Requests", "requests", "reqps"), ("Latency", "latency", "s"),
+    ]  # fmt: skip
+    usual = 'agentfactory:signal:usual_max{signal="%s", WHERE}'
     return [
         row("Is this usual?"),
-        against_yesterday("CPU against the day before", "cpu", "suffix: cores"),
-        against_yesterday("Memory against the day before", "memory", "bytes"),
+        *(
+            timeseries(
+                f"{title} against the day before",
+                "Above the most of the day before it is unusual: what changed since? Empty in its first 30 hours.", unit,
+                (NAME, f'{BY} (agentfactory:signal{{signal="{signal}", WHERE}})'),
+                (f"{NAME} most of the day before, or a week ago", f"{BY} ({usual % signal})"), width=8,
+                runbooks=("AgentAnomalySpike", "AgentAnomalyStep"),
+            )
+            for title, signal, unit in signals
+        ),
         timeseries(
             "Distance from its peers", "Above 1 an instance is unlike the others: take its host out, or it. Needs five instances.", "none",
             ("{{agent_id}} {{host}} {{signal}}", "max by (environment, host, agent_id, signal) (agentfactory:signal:peer_distance{WHERE})"),
-            width=8, steps=above(1, "orange"), runbooks=("AgentAnomalyPeer",),
+            width=24, steps=above(1, "orange"), runbooks=("AgentAnomalyPeer",),
         ),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ TOKENS = "agentfactory:genai_tokens:increase1d"
 CALLS = "agentfactory:genai_operations:rate10m"
 ERRORS = "agentfactory:genai_errors:rate10m"
 LATENCY = "agentfactory:genai_latency:p95"
-BUDGET = "max by (agent) (agentfactory_genai_token_budget)"
+BUDGET = "max by (environment, agent) (agentfactory_genai_token_budget)"
 
 
 def dashboard() -> Json:
@@ -38,7 +38,7 @@ def _now() -> list[Json]:
         ),
         stat(
             "Most of a budget used", "Near all: slow that agent down, or raise its budget knowingly.", "percentunit",
-            f"max({TOKENS}{{WHERE}} / on (agent) group_left () {BUDGET})", steps=bad_from(0.75, 0.9), runbooks=("GenaiTokenBudget",),
+            f"max({TOKENS}{{WHERE}} / on (environment, agent) {BUDGET})", steps=bad_from(0.75, 0.9), runbooks=("GenaiTokenBudget",),
         ),
         stat("Calls", "How much goes on now; none at all: do the agents hang?", "reqps", f"sum({CALLS}{{{MODEL}}})"),
         stat(
@@ -64,12 +64,12 @@ def _tokens() -> list[Json]:
         timeseries(
             "Tokens in 24 hours", "Which agent uses them up.", "short",
             (name, f"sum by (environment, agent) ({TOKENS}{{WHERE}})"),
-            ("{{agent}} budget", 'max by (agent) (agentfactory_genai_token_budget{agent=~"$agent"})'),
+            (f"{name} budget", "max by (environment, agent) (agentfactory_genai_token_budget{WHERE})"),
             runbooks=("GenaiTokenBudget",),
         ),
         timeseries(
             "Part of the budget used", "When it would be gone: by the slope.", "percentunit",
-            (name, f"{TOKENS}{{WHERE}} / on (agent) group_left () {BUDGET}"), steps=above(0.9),
+            (name, f"{TOKENS}{{WHERE}} / on (environment, agent) {BUDGET}"), steps=above(0.9),
             runbooks=("GenaiTokenBudget",),
         ),
     ]  # fmt: skip

@@ -72,11 +72,11 @@ def _collection() -> list[Json]:
         ),
         timeseries(
             "Time to answer a scrape", "Near ten seconds answers are lost: ask less often, or find why it is slow.", "s",
-            ("{{host}} {{job}}", "max by (host, job) (scrape_duration_seconds{WHERE})"), steps=above(8),
+            ("{{host}} {{job}} {{environment}}", "max by (environment, host, job) (scrape_duration_seconds{WHERE})"), steps=above(8),
         ),
         timeseries(
             "Agents that could not be looked at", "More than 0: the exporter's journal says which and why.", "ops",
-            ("{{host}}", "sum by (host) (rate(agentfactory_collect_errors_total{WHERE}[$__rate_interval]))"),
+            ("{{host}} {{environment}}", "sum by (environment, host) (rate(agentfactory_collect_errors_total{WHERE}[$__rate_interval]))"),
             runbooks=("MonitoringCollectorStale",),
         ),
     ]  # fmt: skip

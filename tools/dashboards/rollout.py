@@ -24,7 +24,7 @@ from grafana import dashboard as assemble
 
 WHERE = 'environment=~"$environment", agent=~"$agent"'
 PLACE = 'environment=~"$environment"'
-NAME = "{{agent}} {{version}}"
+NAME = "{{agent}} {{version}} {{environment}}"
 VERSION = "* on (environment, host, agent_id) group_left (version) agentfactory_agent_info"
 START = "agentfactory_activation_start_timestamp_seconds"
 
@@ -80,7 +80,8 @@ def _progress() -> list[Json]:
     return [
         timeseries(
             "Instances by version", "How far it is, and whether it still moves.", "none",
-            (NAME, "count by (agent, version) (agentfactory_agent_info{WHERE})"), width=24, stacked=True, runbooks=("AgentVersionSkew",),
+            (NAME, "count by (environment, agent, version) (agentfactory_agent_info{WHERE})"), width=24, stacked=True,
+            runbooks=("AgentVersionSkew",),
         ),
         timeline(
             "State", "Where the rollout passes: each instance is proven in turn, and its others serve meanwhile.",
@@ -103,7 +104,11 @@ def _progress() -> list[Json]:
 def _compared() -> list[Json]:
     def by_version(title: str, description: str, unit: str, value: str, runbook: str) -> Json:
         return timeseries(
-            title, description, unit, (NAME, f"avg by (agent, version) ({value} {VERSION})"), runbooks=(runbook,)
+            title,
+            description,
+            unit,
+            (NAME, f"avg by (environment, agent, version) ({value} {VERSION})"),
+            runbooks=(runbook,),
         )
 
     return [

@@ -31,7 +31,7 @@ def dashboard() -> Json:
 def burn(window: str) -> str:
     """How many times faster than allowed the budget is used."""
     ratio = f"agentfactory:errors:rate{window}{{WHERE}} / (agentfactory:requests:rate{window} > 0)"
-    return f"{ratio} / on (agent) group_left () agentfactory:error_budget:ratio"
+    return f"{ratio} / on (environment, agent) agentfactory:error_budget:ratio"
 
 
 def _now() -> list[Json]:
@@ -40,14 +40,14 @@ def _now() -> list[Json]:
     return [
         stat(
             "Objective", "What was promised: the part of requests that is answered well.", "percentunit",
-            'max by (agent) (agentfactory_slo_objective_ratio{agent=~"$agent"})', legend="{{agent}}", width=6, decimals=3,
+            "max by (environment, agent) (agentfactory_slo_objective_ratio{WHERE})", legend=NAME, width=6, decimals=3,
         ),
         stat(
             "Answered well in this time", "What was kept of it.", "percentunit", f"1 - {failed}", legend=NAME, width=6, decimals=3,
         ),
         stat(
             "Error budget left of this time", "Below 0: no risky rollout. Plenty: be bolder.", "percentunit",
-            f"1 - ({failed}) / on (agent) group_left () agentfactory:error_budget:ratio", legend=NAME, width=6,
+            f"1 - ({failed}) / on (environment, agent) agentfactory:error_budget:ratio", legend=NAME, width=6,
             steps=bad_below(0, 0.25), runbooks=("AgentSloBurnSlow",),
         ),
         stat(

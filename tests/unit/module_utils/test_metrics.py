@@ -223,6 +223,16 @@ def test_drift_is_counted(watch, running, instance):
     assert values(watch.samples())["agent_drift"] == before + 1
 
 
+def test_what_was_stopped_by_its_verb_is_no_drift(watch, running, instance, manager):
+    watch.audit()
+    before = values(watch.samples())["agent_drift"]
+    manager.units.clear()
+    end(running)
+    by_stop(instance)
+    watch.audit()
+    assert values(watch.samples())["agent_drift"] == before
+
+
 def test_an_activation_under_way_is_told(watch, layout):
     activator.write_intent(layout, [], {"who": {"run": "r"}})
     assert abs(values(watch.samples())["activation_start_timestamp_seconds"] - time.time()) < 60

@@ -296,6 +296,8 @@ DECLARED = {"robot-arm@0": {"version": "1.0", "state": "started", "contents": ["
         ({"release_complete": False}, None, ["the configuration or the secrets were changed"]),
         ({"running": "1.1-b"}, None, ["1.1-b runs, 1.0-a would boot"]),
         ({"enabled": False}, None, ["would not start at boot"]),
+        ({"enabled": False, "running": None}, None, []),  # as `stop` leaves it
+        ({"enabled": False, "running": None}, DECLARED, ["is declared started"]),
         ({}, {}, ["is not declared"]),
         ({}, {"robot-arm@0": dict(DECLARED["robot-arm@0"], version="1.1")}, ["version 1.1 is declared"]),
         ({}, {"robot-arm@0": dict(DECLARED["robot-arm@0"], contents=["x"])}, ["other content than declared"]),

@@ -27,7 +27,11 @@ COUNTER = re.compile(r".*_(total|sum|count|bucket)$")
 CLOCK = ("node_time_seconds", "agentfactory_collect_timestamp_seconds")
 INSTANT = re.compile(r".*_timestamp_seconds$|.*_(start|boot)_time_seconds$|ALERTS_FOR_STATE$")
 # Anomalies compare with the day before: of these the past is long.
-LONG = ("agentfactory_agent_cpu_seconds_total", "agentfactory_agent_memory_bytes")
+LONG = (
+    "agentfactory_agent_cpu_seconds_total", "agentfactory_agent_memory_bytes", "agentfactory_agent_network_receive_bytes_total",
+    "agentfactory_agent_network_transmit_bytes_total", "http_server_request_duration_seconds_count",
+    "http_server_request_duration_seconds_sum",
+)  # fmt: skip
 HOURS = 31
 BLOCK = 2 * 3600
 """Seconds. Of Prometheus, aligned with the clock."""

@@ -82,6 +82,22 @@ def test_no_function_is_newer_than_prometheus_2_42():
     assert not re.findall(r"\b(%s)\s*\(" % "|".join(TOO_NEW), text)
 
 
+def test_two_fleets_on_one_prometheus_are_not_mixed():
+    """Whoever groups or matches by an agent or a host does so by its environment too."""
+    clauses = [
+        (rule.get("alert") or rule["record"], [name.strip() for name in labels.split(",")])
+        for group in groups()
+        for rule in group["rules"]
+        for labels in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", rule["expr"])
+    ]
+    assert len(clauses) > 50
+    assert not [
+        (name, labels)
+        for name, labels in clauses
+        if {"host", "agent", "agent_id"} & set(labels) and "environment" not in labels
+    ]
+
+
 def test_groups_have_names_of_their_own():
     names = [group["name"] for group in groups()]
     assert len(names) == len(set(names))
