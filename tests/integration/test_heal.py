@@ -7,7 +7,6 @@
 
 import json
 import os
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ..unit import ports
 from . import faults
 from .harness import PORT, ROOT, Fleet, Host, Shelf, until
 
@@ -39,9 +39,9 @@ HOOK = """
 """
 
 
-def alert(name: str, host: str, agent_id: str = "", **changes: Any) -> dict[str, Any]:
+def alert(name: str, host: str, agent_id: str = "", environment: str = "it", **changes: Any) -> dict[str, Any]:
     """One alert of Alertmanager's webhook, version 4."""
-    labels = {"alertname": name, "environment": "it", "host": host, "severity": "page"}
+    labels = {"alertname": name, "environment": environment, "host": host, "severity": "page"}
     if agent_id:
         labels |= {"agent": agent_id.partition("@")[0], "agent_id": agent_id}
     return {
@@ -49,11 +49,6 @@ def alert(name: str, host: str, agent_id: str = "", **changes: Any) -> dict[str,
         "startsAt": "2026-11-24T12:00:00.000Z", "endsAt": "0001-01-01T00:00:00Z",
         "generatorURL": "http://monitor:9090/graph", "fingerprint": FINGERPRINT.get(name, "00000000000000e0"), **changes,
     }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Healer:
@@ -72,21 +67,31 @@ class Healer:
             "healing_directory": str(folder / "journal"), **variables,
         }  # fmt: skip
         (folder / "healing.yml").write_text(yaml.safe_dump(given))
+        self.fleet = fleet
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the rulebook; it listens when this returns."""
         programs = ROOT / ".venv-eda" / "bin"
         environment = {
             **os.environ, "HEALING_TOKEN": TOKEN, "PATH": f"{programs}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0",
             # Connections of its own: those of the deploys go on waiting for half a minute for a host that is away.
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(fleet.lab.folder / "healer"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.fleet.lab.folder / "healer"),
         }  # fmt: skip
-        with open(folder / "log.txt", "wb") as log:
+        with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(
-                [programs / "ansible-rulebook", "--rulebook", "agentfactory.core.heal", "--inventory", fleet.file,
-                 "--vars", folder / "healing.yml", "--env-vars", "HEALING_TOKEN"],
+                [programs / "ansible-rulebook", "--rulebook", "agentfactory.core.heal", "--inventory", self.fleet.file,
+                 "--vars", self.folder / "healing.yml", "--env-vars", "HEALING_TOKEN"],
                 cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
+        try:
+            until(self._listens, "the rulebook listens", 240)
+        except BaseException:
+            self.end()
+            raise
 
-    def listens(self) -> bool:
+    def _listens(self) -> bool:
         assert self.process.poll() is None, self.log()
         return self.post_raw(b"{}", token=None) == 401
 
@@ -161,9 +166,8 @@ def healer(sick: Fleet, hosts: list[Host], tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("healer")
     hook = folder / "hook.yml"
     hook.write_text(HOOK % (folder / "failed-over"))
-    made = Healer(sick, folder, free_port(), healing_failover=str(hook), healing_hosts_per_hour=2)
+    made = Healer(sick, folder, ports.free(), healing_failover=str(hook), healing_hosts_per_hour=2)
     try:
-        until(made.listens, "the rulebook listens", 240)
         yield made
     finally:
         made.end()
@@ -228,18 +232,28 @@ def test_a_host_that_answers_is_not_handed_on(healer: Healer, hosts: list[Host])
 
 
 def test_a_host_that_is_down_is_handed_on_and_not_more_hosts_than_allowed(healer: Healer, hosts: list[Host]) -> None:
+    """Also the rulebook that is started anew knows what was done, to which agent and on how many hosts."""
     called, away = healer.folder / "failed-over", hosts[1:3]
+    down = [alert("HostDown", host.name) for host in away]
+    again = [alert("AgentDown", hosts[0].name, "probe-agent@1"), down[1]]
     try:
         for host in away:
             faults.podman("kill", host)
-        assert healer.post(*(alert("HostDown", host.name) for host in away)) == 200
+        assert healer.post(alert("AgentDown", away[0].name, "probe-agent@0"), *down) == 200
         until(called.exists, "the hook is called", 240)
-        decided = healer.decided(7)
+        healer.decided(8)
+        healer.end()
+        healer.begin()
+        assert healer.post(*again) == 200
+        healer.decided(10)
     finally:
         for host in away:
             faults.boot(host)
     until(lambda: hosts[1].get()[0] == 200, "its agent boots", 120)
-    assert (decided["host"], decided["outcome"], decided["action"]) == (hosts[2].name, "throttled", "failover"), decided
+    assert [(one["host"], one["outcome"], one["action"]) for one in healer.journal()[5:]] == [
+        (hosts[1].name, "unreachable", ""), (hosts[1].name, "acts", "failover"), (hosts[2].name, "throttled", "failover"),
+        (hosts[0].name, "throttled", "restart"), (hosts[2].name, "throttled", "failover"),
+    ]  # fmt: skip
     assert called.read_text() == hosts[1].name
 
 
@@ -277,6 +291,7 @@ def test_what_an_alert_says_is_outside_input(healer: Healer, hosts: list[Host], 
         alert("AgentDown", host, "x" * 250_000, meta={"hosts": "all"}),
         alert("HostDown", host, labels={"alertname": "HostDown", "host": [host]}),
         alert("AgentDown", "nowhere", "probe-agent@1"),
+        alert("AgentDown", host, "probe-agent@1", environment="production"),
         alert("AgentDown", host, "ghost@0"),
     ]
     assert healer.post(*refused) == 200
