@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from ansible_collections.agentfactory.core.plugins.module_utils import health
 from ansible_collections.agentfactory.core.plugins.module_utils.health import Listener, Seen
 
+from .. import ports
+
 # Recorded on an x86-64 host (little endian): listeners, established connections, a closing one.
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -48,12 +50,6 @@ TCP6 = """\
 )
 def test_listeners_are_read_from_the_kernels_table(text, expected):
     assert [item._replace(inode=0) for item in health.parse_listeners(text)] == expected
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -184,8 +180,8 @@ def test_a_slow_server_is_not_healthy_and_does_not_hold_the_probe_up(answer):
 
 @pytest.mark.parametrize("probe", [health.tcp, lambda port: health.http(port, "/", 200)])
 def test_nothing_listens(probe):
-    port = free_port()
-    seen = probe(port)
+    with ports.closed() as port:
+        seen = probe(port)
     assert (seen.healthy, seen.detail) == (False, "nothing listens on port %d" % port)
 
 
@@ -312,9 +308,8 @@ def test_every_probe_is_asked_until_one_fails(manifest, wanted, expected):
     def run_command(probe):
         return Seen(probe["argv"] == ["good"], "command " + probe["argv"][0], "")
 
-    with server(says(OK)) as port:
-        ports = {"up": port, "down": free_port()}
+    with server(says(OK)) as up, ports.closed() as down:
         blank = {"tcp": None, "http": None, "command": None, "notify": False}
-        facts = {"manifest": manifest(health=dict(blank, **wanted)), "ports": ports}
+        facts = {"manifest": manifest(health=dict(blank, **wanted)), "ports": {"up": up, "down": down}}
         seen = health.look(facts, pid="self", run_command=run_command)
-    assert (seen.healthy, seen.probe) == (expected[0], expected[1].format(**ports))
+    assert (seen.healthy, seen.probe) == (expected[0], expected[1].format(up=up, down=down))
