@@ -86,7 +86,7 @@ class Healer:
                 cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:
-            until(self._listens, "the rulebook listens", 240)
+            until(self._listens, "the rulebook listens")
         except BaseException:
             self.end()
             raise
@@ -125,7 +125,7 @@ class Healer:
 
     def decided(self, count: int) -> dict[str, Any]:
         """The last of `count` decisions, once there are as many."""
-        until(lambda: len(self.journal()) >= count or self.process.poll() is not None, f"{count} decisions", 240)
+        until(lambda: len(self.journal()) >= count or self.process.poll() is not None, f"{count} decisions")
         assert len(self.journal()) == count, self.log()
         return self.journal()[-1]
 
@@ -157,7 +157,7 @@ def sick(module_fleet: Fleet, shelf: Shelf, hosts: list[Host]) -> Fleet:
     for name in ("looper", "loner"):
         hosts[0].sh(f"umask 022; echo die > /var/lib/agentfactory/{name}/0/trouble")
     for name in ("looper", "loner"):
-        until(lambda n=name: int(hosts[0].show(f"{n}@0")["NRestarts"]) >= 1, f"{name} crashes", 90)
+        until(lambda n=name: int(hosts[0].show(f"{n}@0")["NRestarts"]) >= 1, f"{name} crashes")
     return module_fleet
 
 
@@ -193,7 +193,7 @@ def test_an_agent_that_is_down_is_restarted_once(healer: Healer, hosts: list[Hos
     expected = [("probe-agent@1", "1.0.0", "1.0.0", "healer: AgentDown 00000000000000d0")]
     host.sh("systemctl stop agentfactory-probe-agent@1")
     assert healer.post(alert("AgentDown", host.name, "probe-agent@1")) == 200
-    until(lambda: by_healer(host) == expected, "the host remembers the healer", 240)
+    until(lambda: by_healer(host) == expected, "the host remembers the healer")
     assert host.agent(PORT + 1)["id"] == "probe-agent@1"
     assert host.agent()["pid"] == other, "its other instance was left alone"
     host.sh("systemctl stop agentfactory-probe-agent@1")
@@ -205,9 +205,9 @@ def test_an_agent_that_is_down_is_restarted_once(healer: Healer, hosts: list[Hos
 
 def test_a_release_that_crashes_again_and_again_is_diagnosed_and_rolled_back(healer: Healer, hosts: list[Host]) -> None:
     assert healer.post(alert("AgentCrashLoop", hosts[0].name, "looper@0")) == 200
-    until(lambda: running(hosts[0], LOOPER) == "1.0.0", "the release before it runs", 240)
+    until(lambda: running(hosts[0], LOOPER) == "1.0.0", "the release before it runs")
     assert ("looper@0", "1.1.0", "1.0.0", "healer: AgentCrashLoop 00000000000000c1") in until(
-        lambda: by_healer(hosts[0])[1:], "the host remembers it", 60
+        lambda: by_healer(hosts[0])[1:], "the host remembers it"
     )
     (bundle,) = (healer.folder / "journal" / "bundles").glob("*.json")
     (found,) = json.loads(bundle.read_text())["instances"]
@@ -220,7 +220,7 @@ def test_the_only_release_is_diagnosed_and_stays(healer: Healer, hosts: list[Hos
     assert healer.post(alert("AgentCrashLoop", hosts[0].name, "loner@0")) == 200
     decided = healer.decided(4)
     assert (decided["outcome"], decided["action"]) == ("acts", "diagnose"), decided
-    until(lambda: len(list(bundles.glob("*.json"))) == 2, "its bundle", 240)
+    until(lambda: len(list(bundles.glob("*.json"))) == 2, "its bundle")
     assert by_healer(hosts[0]) == before
 
 
@@ -238,7 +238,7 @@ def test_a_host_that_is_down_is_handed_on_and_not_more_hosts_than_allowed(healer
         for host in away:
             faults.podman("kill", host)
         assert healer.post(alert("AgentDown", away[0].name, "probe-agent@0"), alert("HostDown", away[0].name)) == 200
-        until(called.exists, "the hook is called", 240)
+        until(called.exists, "the hook is called")
         healer.decided(7)
         healer.end()
         healer.begin()
@@ -247,7 +247,7 @@ def test_a_host_that_is_down_is_handed_on_and_not_more_hosts_than_allowed(healer
     finally:
         for host in away:
             faults.boot(host)
-    until(lambda: hosts[1].get()[0] == 200, "its agent boots", 120)
+    until(lambda: hosts[1].get()[0] == 200, "its agent boots")
     assert [(one["host"], one["outcome"], one["action"]) for one in healer.journal()[5:]] == [
         (hosts[1].name, "unreachable", ""), (hosts[1].name, "acts", "failover"),
         (hosts[2].name, "throttled", "failover"), (hosts[0].name, "throttled", "restart"),

@@ -39,7 +39,7 @@ def start_alertmanager(tmp_path_factory):
                  "--web.listen-address=" + url[len("http://"):]], stdout=log, stderr=log,
             )  # fmt: skip
         started.append(process)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 urllib.request.urlopen(url + "/-/ready", timeout=5).close()

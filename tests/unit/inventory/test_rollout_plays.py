@@ -131,7 +131,7 @@ def test_a_rollout_goes_on_where_no_alertmanager_is(project: Path) -> None:
 
 
 def _silences(url: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{url}/api/v2/silences", timeout=20) as answer:
+    with urllib.request.urlopen(f"{url}/api/v2/silences", timeout=60) as answer:
         return list(json.load(answer))
 
 

@@ -153,7 +153,7 @@ class FakeSystemd(systemd.Systemd):
             process = self.running[name][0]
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
 
     def runs(self, instance):
         """The release in the process of an instance, if there is one."""
@@ -197,7 +197,7 @@ def world(layout, fake, distribute, manifest):
             instance = self.instance(name, agent)
             chosen.setdefault(instance.id, ports.free())
             made = manifest(
-                name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 20}, **wanted),
+                name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 60}, **wanted),
                 stop={"signal": "SIGTERM", "timeout": 5},
             )  # fmt: skip
             spec = unit.Spec(

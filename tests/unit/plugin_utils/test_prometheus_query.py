@@ -72,15 +72,15 @@ def test_module(run: Run, prometheus: str) -> None:
 
 def test_module_waits_and_says_so(run: Run, prometheus: str) -> None:
     # a template is rendered once, before the first question
-    query, until = "time() - {{ now().timestamp() }}", {"operator": "ge", "value": 0.6}
+    query, until = "time() - {{ now().timestamp() }}", {"operator": "ge", "value": 4}
     (met, never), text = run(
-        ask(query, url=prometheus, until=until, retries=200, delay=0.1),
+        ask(query, url=prometheus, until=until, retries=600, delay=0.1),
         ask("vector(2)", url=prometheus, until={"operator": "gt", "value": 3}, retries=1, delay=0),
     )
     assert (met["failed"], met["met"]) == (False, True)
     assert met["questions"] > 1
-    assert "not yet all >= 0.6: 0 of 1 series >= 0.6; {} is " in text
-    assert "again in 0.1 s (1 of 200)" in text
+    assert "not yet all >= 4: 0 of 1 series >= 4; {} is " in text
+    assert "again in 0.1 s (1 of 600)" in text
     assert (never["failed"], never["met"]) == (True, False)
     assert never["msg"] == "vector(2) never was all > 3, asked 2 times: 0 of 1 series > 3; {} is 2"
     assert never["series"][0]["value"] == 2.0
