@@ -4,12 +4,14 @@
 """Controller side of agent_healing: ask the host how the agent is, and decide what to do about an alert."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, healing, healing_journal
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AskingAction
+from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import DeclarationError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
 
 AGENT_HEALING: dict[str, Any] = {
@@ -25,24 +27,40 @@ class ActionModule(AskingAction):
     SPEC = AGENT_HEALING
 
     def work(self) -> dict[str, Any]:
-        journal = healing_journal.Journal(self.options["directory"])
+        alert = None
         try:
-            return self._heal(journal)
+            alert = self._alert()
+            remedy = self._remedy(alert) if alert.agent_id else self._host_remedy()
         except healing.Refused as refusal:
-            reason = str(refusal)
-            journal.append(lambda _records: healing.record("refused", time.time(), reason=reason))
+            self._note("refused", str(refusal))
             raise RemoteError(f"the alert is refused: {refusal}. Nothing was done") from refusal
+        except AnsibleConnectionFailure:
+            self._note("unreachable", "its host does not answer here", alert)
+            raise
+        except (RemoteError, DeclarationError) as error:
+            self._note("failed", str(error), alert)
+            raise
+        return self._decide(alert, remedy)
+
+    def _keep(self, decide: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return healing_journal.Journal(self.options["directory"]).append(decide)
         except healing_journal.JournalError as error:
             raise RemoteError(str(error)) from error
 
-    def _heal(self, journal: healing_journal.Journal) -> dict[str, Any]:
-        alert = healing.read(healing.given(self.variables), self.variables["groups"], fleet.GROUP)
+    def _note(self, outcome: str, reason: str, alert: healing.Alert | None = None) -> None:
+        self._keep(lambda _records: healing.record(outcome, time.time(), alert=alert, reason=reason))
+
+    def _alert(self) -> healing.Alert:
+        values = healing.given(self.variables)
+        alert = healing.read(values, self.variables["groups"], fleet.GROUP)
+        healing.same_fleet(values, self.environment())
         if alert.agent_id:
             healing.declared(alert, self.declarations())
             self.options["only"] = [alert.agent_id]
-            remedy = self._remedy(alert)
-        else:
-            remedy = self._host_remedy()
+        return alert
+
+    def _decide(self, alert: healing.Alert, remedy: healing.Remedy) -> dict[str, Any]:
         limits = healing.Limits(self.options["window"], self.options["hosts_per_hour"])
         dry = self._task.check_mode or self.options["dry_run"]
 
@@ -54,7 +72,7 @@ class ActionModule(AskingAction):
                 outcome, reason = "throttled", why
             return healing.record(outcome, now, alert=alert, action=remedy.action, reason=reason)
 
-        made = journal.append(decide)
+        made = self._keep(decide)
         self.tell(told(alert, made))
         acts = made["outcome"] == "acts" or (made["outcome"] == "would" and not self.options["dry_run"])
         return {"changed": False, **made, "action": made["action"] if acts else "", "remedy": remedy.action}

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, fleet_problem
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
@@ -19,25 +17,20 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_variables 
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import PlacementError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.argspec import AGENT_PLAN
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_action import PrometheusAction
 
-FLEET, URL = "agentfactory_fleet", "agentfactory_prometheus_url"
+FLEET = "agentfactory_fleet"
 
 
-class ActionModule(ActionBase):
+class ActionModule(PrometheusAction):
     """Plan a fleet on the controller, and write the plan."""
-
-    _supports_check_mode = True
-    _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import CapacityError
         from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import PrometheusError
         from ansible_collections.agentfactory.core.plugins.plugin_utils.reliability.answer import ReliabilityError
 
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        self.variables = task_vars or {}
-        _spec, self.options = self.validate_argument_spec(argument_spec=dict(AGENT_PLAN))
-        result["changed"] = False
+        result = self.begin(tmp, task_vars, AGENT_PLAN)
         try:
             return result | self._plan()
         except (FleetError, PlacementError, CapacityError, PrometheusError, ReliabilityError) as error:
@@ -100,11 +93,9 @@ class ActionModule(ActionBase):
         ):
             return None
         usual = {name: one.get("default") for name, one in AGENT_PLAN["prometheus"]["options"].items()}
-        given = usual | (self.options["prometheus"] or {})
-        given["url"] = given.get("url") or self._templar.template(self.variables.get(URL, ""))
-        if not given["url"]:
+        client = self.client(usual | (self.options["prometheus"] or {}))
+        if client is None:
             return None
-        client = prometheus.Client(prometheus.Connection.of(given, self._loader.path_dwim))
         return lambda query: client.ask(prometheus.Question(query=query, time=None))
 
     def _told(self, plan: dict[str, Any], fleet: Fleet) -> dict[str, Any]:

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.agentfactory.core.plugins.plugin_utils import report
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import plain
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_action import PrometheusAction
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import PROMETHEUS, PROMETHEUS_RULES
 
 FLEET_REPORT: dict[str, Any] = {
@@ -25,19 +24,14 @@ FLEET_REPORT: dict[str, Any] = {
         **PROMETHEUS_RULES,
     },
 }
-URL = "agentfactory_prometheus_url"
 
 
-class ActionModule(ActionBase):
-    _supports_check_mode = True
-    _requires_connection = False
-
+class ActionModule(PrometheusAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        self.variables = task_vars or {}
-        _validated, options = self.validate_argument_spec(argument_spec=dict(FLEET_REPORT))
+        result = self.begin(tmp, task_vars, FLEET_REPORT)
+        options = self.options
         rows = report.rows(plain(options["results"]))
-        result.update(changed=False, rows=rows)
+        result["rows"] = rows
         if options["format"] == "html":
             try:
                 return result | self._page(rows, options)
@@ -53,8 +47,8 @@ class ActionModule(ActionBase):
         now, path = time.time(), os.path.abspath(options["output"])
         environment = str(self._templar.template(self.variables.get("agentfactory_environment", "")))
         environments = {str(row.get("environment") or environment) for row in rows if "agent_id" in row}
-        connect = dict(options["prometheus"] or {})
-        connect["url"] = connect.get("url") or self._templar.template(self.variables.get(URL, ""))
+        given = options["prometheus"] or {}
+        connect = {**given, "url": self.url(given)}
         found = trends.find(connect, environments, now, self._loader.path_dwim)
         text = page.render(page.model(rows, now=now, environment=environment, trends=found))
         if not self._task.check_mode:

@@ -5,39 +5,30 @@
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus, prometheus_until
+from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_action import URL, PrometheusAction
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answer import PrometheusError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import (
     PROMETHEUS_QUERY,
     PROMETHEUS_QUERY_RULES,
 )
 
-URL = "agentfactory_prometheus_url"
 
-
-class ActionModule(ActionBase):
-    _supports_check_mode = True
-    _requires_connection = False
-
+class ActionModule(PrometheusAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _spec, options = self.validate_argument_spec(argument_spec=PROMETHEUS_QUERY, **PROMETHEUS_QUERY_RULES)
-        options["url"] = options["url"] or self._templar.template((task_vars or {}).get(URL, ""))
-        result.update(changed=False, query=options["query"])
+        result = self.begin(tmp, task_vars, PROMETHEUS_QUERY, **PROMETHEUS_QUERY_RULES)
+        result["query"] = self.options["query"]
         try:
-            return result | self._ask(options)
+            return result | self._ask(self.options)
         except PrometheusError as error:
             return result | {"failed": True, "msg": str(error), "error_type": error.kind}
 
     def _ask(self, options: dict[str, Any]) -> dict[str, Any]:
-        if not options["url"]:
-            raise PrometheusError(f"url: give it, or define the variable {URL}")
         until = prometheus_until.condition(options["until"])
-        connection = prometheus.Connection.of(options, self._loader.path_dwim)
         # waiting tries again by itself
-        client = prometheus.Client(connection, attempts=1 if until else prometheus.ATTEMPTS)
+        client = self.client(options, attempts=1 if until else prometheus.ATTEMPTS)
+        if client is None:
+            raise PrometheusError(f"url: give it, or define the variable {URL}")
         question = prometheus.Question.of(options)
         outcome = prometheus_until.wait(
             lambda: client.ask(question),

@@ -12,10 +12,11 @@ description:
     the work of the plays of the playbook C(agentfactory.core.heal), which find the decision in the variable C(agentfactory_healing).
   - The alert is taken from the variables C(alert), C(host), C(agent_id) and C(fingerprint), or from the event that a rulebook gives.
     These are outside input, and are read raw, never as templates. What does not match strict patterns, or is not declared in the
-    fleet, is refused.
+    fleet, is refused. So is an event whose label C(environment) is not that of the fleet.
   - An agent that is down is restarted. One that crashes again and again is diagnosed, and is rolled back if the release that runs is
     newer than the good one before it. A host that is down is asked, and is handed to a failover if it does not answer here either.
-  - Each decision is kept in C(healing.jsonl) in O(directory). The limits go by it.
+  - Each decision is kept in C(healing.jsonl) in O(directory), and so is that an alert was refused, or that the host could not be
+    asked. The limits go by it.
 version_added: 0.1.0
 author:
   - agentfactory contributors (@agentfactory)

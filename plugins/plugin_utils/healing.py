@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What to do about an alert: who may be believed, what would help, and whether it may be done again so soon. Pure.
 
-What an alert says is outside input. It is read as it came, never as a template; four values are taken of it, each is matched
-against a strict pattern and against the inventory, and nothing of a value that is refused is repeated.
+What an alert says is outside input. It is read as it came, never as a template; five values are taken of it, each is matched
+against a strict pattern or the inventory, and nothing of a value that is refused is repeated.
 """
 
 import calendar
@@ -66,7 +66,10 @@ class Remedy:
 
 
 def given(variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The raw values: of the event that a rulebook gives with a playbook, else the variables of the command line."""
+    """The raw values: of the event that a rulebook gives with a playbook, else the variables of the command line.
+
+    Only an event has an environment: who types a command chooses the fleet with its inventory.
+    """
     if "ansible_eda" not in variables:
         return {key: variables.get(key, "") for key in ("alert", "host", "agent_id", "fingerprint")}
     eda = variables["ansible_eda"]
@@ -78,7 +81,7 @@ def given(variables: Mapping[str, Any]) -> Mapping[str, Any]:
         raise Refused("the alert is not firing")
     return {
         "alert": labels.get("alertname", ""), "host": labels.get("host", ""), "agent_id": labels.get("agent_id", ""),
-        "fingerprint": event.get("fingerprint", ""),
+        "fingerprint": event.get("fingerprint", ""), "environment": labels.get("environment", ""),
     }  # fmt: skip
 
 
@@ -102,6 +105,12 @@ def read(values: Mapping[str, Any], groups: Mapping[str, Sequence[str]], fleet: 
         name=str(values["alert"]), host=str(values["host"]), agent_id="" if about_host else str(values["agent_id"]),
         fingerprint=str(values["fingerprint"]),
     )  # fmt: skip
+
+
+def same_fleet(values: Mapping[str, Any], environment: str) -> None:
+    """Refuse an event (see `given`) of another fleet, whose hosts and agents may be called as ours are."""
+    if values.get("environment", environment) != environment:
+        raise Refused("environment is not that of this fleet")
 
 
 def declared(alert: Alert, declarations: Sequence[Mapping[str, Any]]) -> None:
@@ -174,6 +183,8 @@ def throttled(alert: Alert, records: Sequence[Mapping[str, Any]], limits: Limits
 def record(
     outcome: str, now: float, *, alert: Alert | None = None, action: str = "", reason: str = ""
 ) -> dict[str, Any]:
-    """One line of the healer's journal. `outcome`: acts, nothing, throttled, refused, or would (a dry run, a check)."""
+    """One line of the healer's journal. `outcome`: acts, nothing, throttled, refused, would (a dry run, a check), or what kept it
+    from deciding: unreachable (the alert's host), failed.
+    """
     about = asdict(alert) if alert else {"name": "", "host": "", "agent_id": "", "fingerprint": ""}
     return {"at": now, **about, "outcome": outcome, "action": action, "reason": reason}

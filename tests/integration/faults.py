@@ -142,7 +142,7 @@ def power_cut(host: Host) -> None:
 
 
 def boot(host: Host) -> None:
-    until(lambda: podman("start", host, check=False), f"{host.name} starts", 120)
+    until(lambda: podman("start", host, check=False), f"{host.name} starts")
     booted(host)
 
 
@@ -157,7 +157,7 @@ def booted(host: Host) -> None:
         except OSError:
             return False
 
-    until(up, f"{host.name} is up", 120)
+    until(up, f"{host.name} is up")
 
 
 def podman(verb: str, host: Host, *, check: bool = True) -> bool:

@@ -61,8 +61,11 @@ true
 """
 
 
-def until(look: Callable[[], T], what: str, seconds: float = 30) -> T:
-    """The first true thing that `look` returns; fails the test when there is none in time."""
+def until(look: Callable[[], T], what: str, seconds: float = 300) -> T:
+    """The first true thing that `look` returns; fails the test when there is none in time.
+
+    The deadline is for what never comes. It says nothing of how long anything takes: the machine may be very busy.
+    """
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -92,12 +95,12 @@ class Host:
         """Run a shell script as root; its output. With `check`, a failure fails the test."""
         command = ["podman", "exec", "-i", self.container, "sh", "-c", script]
         done = subprocess.run(
-            command, check=False, input=data, capture_output=True, text=True, errors="replace", timeout=120
+            command, check=False, input=data, capture_output=True, text=True, errors="replace", timeout=300
         )
         assert not check or done.returncode == 0, f"{self.name}: {script!r}: exit {done.returncode}: {done.stderr}"
         return done.stdout.strip()
 
-    def get(self, port: int = PORT, path: str = "/", timeout: float = 5) -> tuple[int, Any]:
+    def get(self, port: int = PORT, path: str = "/", timeout: float = 20) -> tuple[int, Any]:
         """Status and JSON of an HTTP request from this machine; (0, reason) where there is no answer."""
         try:
             with urllib.request.urlopen(f"http://{self.address}:{port}{path}", timeout=timeout) as answer:
@@ -344,7 +347,7 @@ class Run:
     def output(self) -> str:
         return self.record.with_suffix(".txt").read_text()
 
-    def says(self, text: str, seconds: float = 60) -> None:
+    def says(self, text: str, seconds: float = 240) -> None:
         """Wait until it has printed `text`."""
 
         def look() -> bool:
@@ -353,7 +356,7 @@ class Run:
         until(look, f"{text!r} in the output", seconds)
         assert text in self.output(), self.output()
 
-    def end(self, seconds: float = 300) -> Result:
+    def end(self, seconds: float = 900) -> Result:
         """Wait for its end."""
         try:
             rc = self.process.wait(seconds)

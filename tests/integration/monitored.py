@@ -25,12 +25,13 @@ RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
 RULES_ON_SERVER = "/etc/prometheus/agentfactory/rules"
 
 RECEIVER = """
-import http.server, sys
+import http.server, json, time
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with open("/var/tmp/received.jsonl", "ab") as log:
-            log.write(body.rstrip() + b"\\n")
+        received = time.time()
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with open("/var/tmp/received.jsonl", "a") as log:
+            log.write(json.dumps({**message, "received": received}) + "\\n")
         self.send_response(200)
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
@@ -118,9 +119,12 @@ class Monitored:
         return [series["labels"] for series in self.ask(f"ALERTS{{{matchers}}}")]
 
     def messages(self) -> list[dict[str, Any]]:
-        """Every alert in every message that the receiver got."""
+        """Every alert in every message that the receiver got, with the message's group, and when it was received by its clock."""
         lines = self.server.sh("cat /var/tmp/received.jsonl 2>/dev/null", check=False).splitlines()
-        return [item for line in lines for item in json.loads(line)["alerts"]]
+        return [
+            {**item, "group": message["groupKey"], "received": message["received"]}
+            for message in map(json.loads, lines) for item in message["alerts"]
+        ]  # fmt: skip
 
     def received(self, alert: str, status: str, host: Host | None = None, agent_id: str = "") -> list[dict[str, Any]]:
         """What the receiver was told of an alert, by its fingerprint: the newest message of each."""
@@ -132,6 +136,32 @@ class Monitored:
             if item["status"] == status and labels.items() <= item["labels"].items()
         }  # fmt: skip
         return list(found.values())
+
+    def samples(self, series: str) -> list[tuple[float, float]]:
+        """When the only series of an answer was what, in the last ten minutes; empty where there is none."""
+        found = self.ask(f"{series}[10m]")
+        assert len(found) <= 1, found
+        return [(float(at), float(value)) for one in found for at, value in one["samples"]]
+
+    def waits(self, alert: str) -> dict[str, float]:
+        """What an alert has to wait for until it is told, at most, as Prometheus and Alertmanager themselves say that they run (s)."""
+
+        def seen(port: int, path: str) -> Any:
+            status, said = self.server.get(port, path)
+            assert status == 200, said
+            return said
+
+        config = yaml.safe_load(seen(9090, "/api/v1/status/config")["data"]["yaml"])
+        (job,) = (one for one in config["scrape_configs"] if one["job_name"] == "agentfactory")
+        (group, rule), = (
+            (group, rule) for group in seen(9090, "/api/v1/rules?type=alert")["data"]["groups"]
+            for rule in group["rules"] if rule["name"] == alert
+        )  # fmt: skip
+        route = yaml.safe_load(seen(9093, "/api/v2/status")["config"]["original"])["route"]
+        return {
+            "scrape_interval": _seconds(job["scrape_interval"]), "evaluation_interval": float(group["interval"]),
+            "for": float(rule["duration"]), "group_wait": _seconds(route["group_wait"]),
+        }  # fmt: skip
 
     def pages(self, *, since: datetime, host: Host) -> list[dict[str, Any]]:
         """The pages about a host that began after a moment."""
@@ -168,6 +198,12 @@ class Monitored:
             self.server.sh(f"cat > {RULES_ON_SERVER}/{path.name}", data=yaml.safe_dump(document))
         assert not left, f"no such rule: {left}"
         self.server.sh(f"promtool check rules {RULES_ON_SERVER}/*.yml && systemctl reload prometheus")
+
+
+def _seconds(duration: str) -> float:
+    found = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", duration)
+    assert found, duration
+    return 60.0 * int(found[1] or 0) + int(found[2] or 0)
 
 
 def _shorter(duration: str, minute: int) -> str:

@@ -40,7 +40,7 @@ def ailing(module_fleet: Fleet, shelf: Shelf, hosts: list[Host]) -> Iterator[Fle
             get_into_trouble(host)
         for host in hosts:
             for name in ("eater", "dier", "squatted"):
-                until(lambda h=host, n=name: int(h.show(f"{n}@0")["NRestarts"]) >= 1, f"{host.name}: {name} ended", 90)
+                until(lambda h=host, n=name: int(h.show(f"{n}@0")["NRestarts"]) >= 1, f"{host.name}: {name} ended")
         yield module_fleet
     finally:
         for host in hosts:

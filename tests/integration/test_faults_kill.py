@@ -58,7 +58,7 @@ def deploy_with(fleet: Fleet, names: tuple[str, ...]) -> dict[str, dict[str, str
         seen.update((host.name, now) for host in hosts if host.name not in seen and (now := faults.dead(host)))
         return len(seen) == len(hosts) or run.process.poll() is not None
 
-    until(died, f"{names} are hit", 120)
+    until(died, f"{names} are hit")
     result = run.end()
     assert not [host.name for host in hosts if faults.armed(host)], f"never reached: {names}\n{result.output}"
     seen.update((host.name, faults.look(host)) for host in hosts if host.name not in seen)
@@ -171,13 +171,13 @@ def test_power_cut_at_a_checkpoint(module_fleet, shelf, names):
     module_fleet.lab.on_all(lambda host: faults.linger(host, 600))
     module_fleet.lab.on_all(lambda host: faults.arm(host, hosts[host]))
     run = module_fleet.start("deploy")
-    module_fleet.lab.on_all(lambda host: until(lambda: faults.dead(host), f"{hosts[host]} on {host.name}", 120))
+    module_fleet.lab.on_all(lambda host: until(lambda: faults.dead(host), f"{hosts[host]} on {host.name}"))
     module_fleet.lab.on_all(faults.power_cut)
     result = run.end().failed()
     for host, name in hosts.items():
         # The runs end as they find the host: gone, or back from a restart.
         assert "unreachable" in result.output or "restarted" in result.verdict(host), result.output
-        until(lambda host=host: host.get()[0] == 200, f"{host.name} answers after the reboot", 120)
+        until(lambda host=host: host.get()[0] == 200, f"{host.name} answers after the reboot")
         if name == "activate.committed":
             assert host.agent()["version"] == version
         else:

@@ -34,7 +34,7 @@ def start_baking(fleet: Fleet, shelf, version: str, *arguments: str, bake: int =
     shelf.put(version=version, health={"bake": bake})
     declare(fleet, version, **more)
     run = fleet.start("deploy", *arguments)
-    fleet.lab.on_all(lambda host: until(lambda: faults.in_proof(host), f"{host.name} bakes", 120))
+    fleet.lab.on_all(lambda host: until(lambda: faults.in_proof(host), f"{host.name} bakes"))
     return run
 
 
@@ -45,7 +45,7 @@ def test_power_cut_during_the_proof(fleet, shelf):
     result = run.end().failed()
     for host in fleet.lab.hosts:
         assert "unreachable" in result.output or "restarted" in result.verdict(host), result.output
-        until(lambda host=host: host.get()[0] == 200, f"{host.name} answers after the power cut", 120)
+        until(lambda host=host: host.get()[0] == 200, f"{host.name} answers after the power cut")
         assert faults.answers(host) == before[host]
         faults.runs_what_boots(host)
     faults.converges(fleet, "2.2.0")
@@ -57,7 +57,7 @@ def test_reboots_at_rest_bring_everything_back(fleet):
     fleet.deploy().ok()
     before = fleet.lab.on_all(faults.answers)
     fleet.lab.on_all(lambda host: faults.power_cut(host) if host is fleet.lab.hosts[0] else reboot(host))
-    fleet.lab.on_all(lambda host: until(lambda: host.get()[0] == 200, f"{host.name} answers after the reboot", 120))
+    fleet.lab.on_all(lambda host: until(lambda: host.get()[0] == 200, f"{host.name} answers after the reboot"))
     assert fleet.lab.on_all(faults.answers) == before
     for host in fleet.lab.hosts:
         user = host.show(AGENT_ID)["User"]
@@ -87,16 +87,14 @@ def test_the_connection_breaks_during_the_proof(fleet, shelf):
     declare(fleet, "2.1.0", config=never)
     run = fleet.start("deploy", "-e", f"ansible_ssh_args='{HASTY}'", env=control)
     for host in (good, dropped):
-        until(lambda host=host: faults.in_proof(host), f"{host.name} bakes", 120)
-    until(lambda: bad.sh(f"ls {faults.PROOF}", check=False), "the bad release is started", 120)
+        until(lambda host=host: faults.in_proof(host), f"{host.name} bakes")
+    until(lambda: bad.sh(f"ls {faults.PROOF}", check=False), "the bad release is started")
     good.sh("pkill -KILL -f 'sshd.*root@notty'", check=False)
     dropped.sh(CUT)
     bad.sh(CUT)
     result = run.end().failed()
     assert "unreachable" in result.output.lower()
-    fleet.lab.on_all(
-        lambda host: until(lambda: faults.look(host)["done"] == "true", f"{host.name} comes to an end", 120)
-    )
+    fleet.lab.on_all(lambda host: until(lambda: faults.look(host)["done"] == "true", f"{host.name} comes to an end"))
     assert [good.agent()["version"], dropped.agent()["version"]] == ["2.1.0", "2.1.0"]
     assert faults.answers(bad) == before
     fleet.lab.on_all(faults.runs_what_boots)
@@ -119,6 +117,6 @@ def test_a_run_that_lost_its_host_says_what_to_do(fleet):
     result = fleet.deploy("-e", f"ansible_ssh_args='{HASTY}'").failed()
     assert away.name in result.output
     faults.boot(away)
-    until(lambda: away.get()[0] == 200, "its agent boots", 120)
+    until(lambda: away.get()[0] == 200, "its agent boots")
     assert away.agent()["version"] == "1.0.0"
     faults.converges(fleet, "1.1.0")

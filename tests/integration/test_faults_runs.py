@@ -20,7 +20,7 @@ def test_a_killed_controller_is_taken_over_by_the_next_run(fleet, shelf):
     shelf.put(version="3.0.0", health={"bake": 4})
     fleet.write({AGENT: {"version": "3.0.0", "rollout": {"waves": [1, "100%"]}}})
     run = fleet.start("deploy")
-    first = until(lambda: next(filter(faults.in_proof, fleet.lab.hosts), None), "the first wave bakes", 120)
+    first = until(lambda: next(filter(faults.in_proof, fleet.lab.hosts), None), "the first wave bakes")
     run.process.kill()
     run.process.wait()
     lease = faults.read(first, faults.LEASE)

@@ -10,7 +10,8 @@ role brings for it is looked at; that Grafana reads it is not tested.
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,9 @@ def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
 def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
     hosts = {host.name for host in monitored.fleet.lab.hosts}
     until(
-        lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == 2 * len(hosts),
-        "all exporters are scraped",
-        60,
+        lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == 2 * len(hosts), "all exporters are scraped"
     )
-    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 2 * len(hosts), "all agents are healthy", 60)
+    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 2 * len(hosts), "all agents are healthy")
     missing = monitored.ask("agentfactory_fleet_agent unless on (host, agent_id) agentfactory_agent_up == 1")
     assert missing == []
     assert {s["labels"]["host"] for s in monitored.ask("agentfactory_agent_memory_bytes > 0")} == hosts
@@ -105,10 +104,53 @@ def test_nobody_reads_it_without_the_password(monitored: Monitored, port: int) -
     assert "node_" not in told
 
 
-def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(monitored: Monitored) -> None:
+@pytest.fixture(scope="module")
+def down(monitored: Monitored) -> tuple[float, dict[str, Any]]:
+    """An agent goes down on the first host: when it did, by the hosts' clock, which is one, and what the receiver is told first."""
     host = monitored.fleet.lab.hosts[0]
-    host.sh("systemctl stop agentfactory-probe-agent@1")
-    (told,) = until(lambda: monitored.received("AgentDown", "firing"), "the receiver hears that it is down", 300)
+    stopped = float(host.sh("systemctl stop agentfactory-probe-agent@1; date +%s.%N"))
+    until(lambda: monitored.received("AgentDown", "firing"), "the receiver hears that it is down")
+    told = [item for item in monitored.messages() if item["labels"]["alertname"] == "AgentDown"]
+    return stopped, told[0]
+
+
+def test_nothing_delays_a_page_but_what_the_documentation_adds_up(
+    monitored: Monitored, down: tuple[float, dict[str, Any]], record_property: Callable[[str, object], None]
+) -> None:
+    """The next scrape shows it, an evaluation takes it from there, the first one after `for` fires, and then its group waits once.
+
+    How long it took is only told, beside the sum of what was configured: how fast this machine is, is no property of the code.
+    """
+    stopped, told = down
+    labels = f'host="{told["labels"]["host"]}", agent_id="probe-agent@1"'
+    fired, waits = datetime.fromisoformat(told["startsAt"]).timestamp(), monitored.waits("AgentDown")
+    scraped = monitored.samples(f"agentfactory_agent_up{{{labels}}}")
+    assert {value for at, value in scraped if stopped < at <= fired} == {0}, "every scrape shows it"
+    alert = f'alertname="AgentDown", {labels}'
+    firing = until(lambda: monitored.samples(f'ALERTS{{{alert}, alertstate="firing"}}'), "it is in the series")
+    assert fired in [at for at, _value in firing]
+    active = monitored.value(f"ALERTS_FOR_STATE{{{alert}}} @ {fired:.3f}") or 0  # whole seconds
+    known = monitored.samples(f'ALERTS{{{alert}, alertstate="pending"}}')
+    pending = [at for at, _value in known if active <= at < fired]
+    assert stopped < pending[0] < active + 1
+    assert pending[-1] - pending[0] < waits["for"] <= fired - pending[0] + 0.001, (
+        "the first evaluation after `for` fires"
+    )
+    assert told["received"] >= fired + waits["group_wait"]
+    assert told == next(item for item in monitored.messages() if item["group"] == told["group"]), (
+        "it is its group's first"
+    )
+    seen, most = told["received"] - stopped, sum(waits.values())
+    record_property("seconds until it was told", round(seen, 1))
+    record_property("seconds at most, as configured", most)
+    parts = " + ".join(f"{name} {value:g}" for name, value in waits.items())
+    print(f"AgentDown: told after {seen:.1f} s; as configured at most {parts} = {most:g} s")
+
+
+def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(
+    monitored: Monitored, down: tuple[float, dict[str, Any]]
+) -> None:
+    host, told = monitored.fleet.lab.hosts[0], down[1]
     labels = {
         "agent": "probe-agent",
         "agent_id": "probe-agent@1",
@@ -120,7 +162,9 @@ def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(monitore
     assert "probe-agent@1" in told["annotations"]["summary"]
     assert told["annotations"]["runbook_url"].endswith("/AgentDown.md")
     host.sh("systemctl start agentfactory-probe-agent@1")
-    until(lambda: monitored.received("AgentDown", "resolved"), "the receiver hears that it is back", 120)
+    (back,) = until(lambda: monitored.received("AgentDown", "resolved"), "the receiver hears that it is back")
+    assert (back["fingerprint"], back["labels"]) == (told["fingerprint"], told["labels"])
+    assert back["endsAt"] > told["startsAt"]
 
 
 def test_every_panel_has_data(monitored: Monitored) -> None:
@@ -133,9 +177,7 @@ def test_every_panel_has_data(monitored: Monitored) -> None:
         for panel in dashboard["panels"]:
             queries = [grafana_variables.filled(target["expr"], chosen) for target in panel.get("targets", [])]
             if queries and "noValue" not in panel["fieldConfig"]["defaults"]:
-                until(
-                    lambda queries=queries: any(map(monitored.ask, queries)), f"data for {name}: {panel['title']}", 120
-                )
+                until(lambda queries=queries: any(map(monitored.ask, queries)), f"data for {name}: {panel['title']}")
 
 
 def test_grafana_is_told_of_prometheus_and_the_dashboards(monitored: Monitored) -> None:
@@ -176,8 +218,8 @@ def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monito
     monitored.fleet.run("destroy", "-e", "agents=all", "-e", "purge=true", "--limit", others).ok()
     monitored.fleet.write({"probe-agent": {"hosts": monitored.server.name, "instances": 2, "version": "1.1.0"}})
     monitored.run().ok()
-    until(lambda: len(monitored.ask("agentfactory_fleet_agent")) == 2, "two are expected", 60)
-    until(lambda: len(monitored.ask("agentfactory_agent_up")) == 2, "two are there", 60)
+    until(lambda: len(monitored.ask("agentfactory_fleet_agent")) == 2, "two are expected")
+    until(lambda: len(monitored.ask("agentfactory_agent_up")) == 2, "two are there")
     assert monitored.ask('ALERTS{alertname="AgentMissing", alertstate="firing"}') == []
 
 

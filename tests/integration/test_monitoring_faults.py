@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -128,48 +129,56 @@ def ill(monitored: Monitored) -> Patients:
 def test_a_rolling_update_pages_nobody(monitored: Monitored) -> None:
     """Not even with a `for` of twenty seconds."""
     count = len(monitored.ask("agentfactory_fleet_agent"))
-    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == count, "all agents are seen", 60)
+    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == count, "all agents are seen")
     began = time.time()
     declare(monitored.fleet, "1.1.0").deploy().ok()
-    until(lambda: len(monitored.ask('agentfactory_agent_info{version="1.1.0"}')) == count, "all are updated", 60)
+    until(lambda: len(monitored.ask('agentfactory_agent_info{version="1.1.0"}')) == count, "all are updated")
     ago = f"[{int(time.time() - began) + 1}s]"
     assert len(monitored.ask(f"max_over_time(agentfactory:host_quiet{ago})")) == len(monitored.fleet.lab.hosts)
     assert monitored.ask(f'max_over_time(ALERTS{{severity="page", alertstate="firing"}}{ago})') == []
 
 
+def scraped(monitored: Monitored, agent: Agent, family: str) -> float:
+    """The value as it is scraped from now on."""
+    query = f"agentfactory_agent_{family}{agent.series}"
+    asked = time.time()
+    until(lambda: (monitored.value(f"timestamp({query})") or 0) > asked, f"{family} is scraped")
+    return monitored.value(query) or 0
+
+
 def test_the_values_are_those_of_a_known_load(monitored: Monitored, ill: Patients) -> None:
-    """CPU, memory, and IP traffic where the host counts it: within 5 %."""
+    """CPU and memory, within 5 %."""
     agent = ill.burner
-
-    def now(family: str) -> float:
-        """The value as it is scraped from now on."""
-        query = f"agentfactory_agent_{family}{agent.series}"
-        asked = time.time()
-        until(lambda: (monitored.value(f"timestamp({query})") or 0) > asked, f"{family} is scraped", 60)
-        return monitored.value(query) or 0
-
-    cpu, memory, sent = now("cpu_seconds_total"), now("memory_bytes"), now("network_transmit_bytes_total")
-    said = agent.says()
+    now = partial(scraped, monitored, agent)
+    cpu, memory, said = now("cpu_seconds_total"), now("memory_bytes"), agent.says()
     agent.do("hold", str(40 * MEBIBYTE))
     agent.do("burn", "3")
-    agent.fetch(40 * MEBIBYTE)
-    until(lambda: agent.says()["to_burn"] == 0, "all is burnt", 120)
+    until(lambda: agent.says()["to_burn"] == 0, "all is burnt")
     assert now("memory_bytes") - memory == pytest.approx(40 * MEBIBYTE, rel=0.05)
     seen, told = now("cpu_seconds_total") - cpu, agent.says()["cpu"] - said["cpu"]
     assert told >= 3
     assert seen == pytest.approx(told, rel=0.05)
-    if monitored.value(f'agentfactory_capability{{host="{agent.host.name}", capability="network"}}') == 1:
-        # systemd is asked for it twice a minute.
-        until(lambda: now("network_transmit_bytes_total") - sent > 39 * MEBIBYTE, "the traffic is counted", 120)
-        assert now("network_transmit_bytes_total") - sent == pytest.approx(40 * MEBIBYTE, rel=0.05)
+
+
+def test_the_traffic_is_that_of_a_known_load(monitored: Monitored, ill: Patients) -> None:
+    """Within 5 %, once systemd was asked for it: twice a minute."""
+    agent = ill.burner
+    counted = monitored.value(f'agentfactory_capability{{host="{agent.host.name}", capability="network"}}')
+    if counted != 1:
+        pytest.skip(f"systemd on {agent.host.release} counts no IP traffic here")
+    now = partial(scraped, monitored, agent, "network_transmit_bytes_total")
+    sent = now()
+    agent.fetch(40 * MEBIBYTE)
+    until(lambda: now() - sent > 39 * MEBIBYTE, "the traffic is counted")
+    assert now() - sent == pytest.approx(40 * MEBIBYTE, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", FAILED_SCRAPE)
 def test_nonsense_costs_who_talks_it_its_samples_and_is_told(monitored: Monitored, ill: Patients, kind: str) -> None:
     agent = ill.talkers[kind]
-    told = until(lambda: monitored.received("AgentMetricsAbsent", "firing", agent.host, agent.id), "it is told", 240)
+    told = until(lambda: monitored.received("AgentMetricsAbsent", "firing", agent.host, agent.id), "it is told")
     assert told[0]["labels"]["severity"] == "ticket"
-    until(lambda: not monitored.ask(f"last_over_time({agent.own_series()}[10s])"), "nothing that it says is taken", 60)
+    until(lambda: not monitored.ask(f"last_over_time({agent.own_series()}[10s])"), "nothing that it says is taken")
     assert monitored.value(f"agentfactory_agent_healthy{agent.series}") == 1
 
 
@@ -177,40 +186,40 @@ def test_duplicates_are_taken_once_and_are_seen(monitored: Monitored, ill: Patie
     """Prometheus counts them by itself from 2.53 on. Before, it says how many samples it was given, and there are fewer series."""
     agent = ill.talkers["duplicates"]
     twice = f"scrape_samples_post_metric_relabeling{agent.series} - on () count({agent.own_series()})"
-    until(lambda: monitored.value(twice) == 1, "one sample was given twice", 60)
+    until(lambda: monitored.value(twice) == 1, "one sample was given twice")
     assert monitored.value(f"faulty_twice{agent.series}") in (1, 2)
 
 
 def test_what_is_no_number_stays_where_it_was_said(monitored: Monitored, ill: Patients) -> None:
     """NaN is a value like another. What is counted over all instances of an agent leaves it out."""
     agent = ill.talkers["nan"]
-    until(lambda: monitored.value(f"faulty_pressure{agent.series}") == 1, "what is said beside it is known", 60)
+    until(lambda: monitored.value(f"faulty_pressure{agent.series}") == 1, "what is said beside it is known")
     assert math.isnan(monitored.value(f"faulty_temperature{agent.series}") or 0)
     rate = 'agentfactory:requests:rate5m{agent="talker"}'
-    until(lambda: monitored.value(rate) == 0, "the requests of all talkers are a number", 60)
+    until(lambda: monitored.value(rate) == 0, "the requests of all talkers are a number")
 
 
 def test_others_go_on_beside_nonsense(monitored: Monitored, ill: Patients) -> None:
     for kind in ("well", "well too", "nan", "duplicates"):
         series = f"up{ill.talkers[kind].series}"
         asked = time.time()
-        until(lambda: (monitored.value(f"timestamp({series} == 1)") or 0) > asked, f"{kind} is scraped", 60)  # noqa: B023
+        until(lambda: (monitored.value(f"timestamp({series} == 1)") or 0) > asked, f"{kind} is scraped")  # noqa: B023
     count = 2 * len(monitored.fleet.lab.hosts)
-    until(lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == count, "all exporters are scraped", 60)
+    until(lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == count, "all exporters are scraped")
 
 
 def test_one_that_vanished_is_missed(monitored: Monitored, ill: Patients) -> None:
-    (told,) = until(lambda: monitored.received("AgentMissing", "firing", ill.gone.host, ill.gone.id), "it is told", 240)
+    (told,) = until(lambda: monitored.received("AgentMissing", "firing", ill.gone.host, ill.gone.id), "it is told")
     assert told["labels"]["severity"] == "page"
 
 
 def test_one_that_does_nothing_is_told(monitored: Monitored, ill: Patients) -> None:
-    until(lambda: monitored.received("AgentSilent", "firing", ill.silent.host, ill.silent.id), "it is told", 240)
+    until(lambda: monitored.received("AgentSilent", "firing", ill.silent.host, ill.silent.id), "it is told")
     assert not monitored.received("AgentSilent", "firing", ill.silent.host, "worker@1")
 
 
 def test_one_of_six_that_spins_is_an_outlier(monitored: Monitored, ill: Patients) -> None:
-    until(lambda: monitored.firing("AgentAnomalyPeer", agent="worker", signal="cpu"), "it is seen", 240)
+    until(lambda: monitored.firing("AgentAnomalyPeer", agent="worker", signal="cpu"), "it is seen")
     found = monitored.firing("AgentAnomalyPeer", agent="worker")
     assert [(one["host"], one["agent_id"], one["signal"]) for one in found] == [
         (ill.spinner.host.name, ill.spinner.id, "cpu")
@@ -219,11 +228,11 @@ def test_one_of_six_that_spins_is_an_outlier(monitored: Monitored, ill: Patients
 
 def test_a_leak_is_told_before_the_kernel_kills_and_then_that_it_has(monitored: Monitored, ill: Patients) -> None:
     agent = ill.leaker
-    (leak,) = until(lambda: monitored.received("AgentMemoryLeak", "firing", agent.host, agent.id), "it is told", 240)
+    (leak,) = until(lambda: monitored.received("AgentMemoryLeak", "firing", agent.host, agent.id), "it is told")
     assert monitored.value(f"agentfactory_agent_oom_kills_total{agent.series}") == 0
     agent.do("leak", str(40 * MEBIBYTE))
     (kill,) = until(
-        lambda: monitored.received("AgentOutOfMemoryKill", "firing", agent.host, agent.id), "the kill is told", 120
+        lambda: monitored.received("AgentOutOfMemoryKill", "firing", agent.host, agent.id), "the kill is told"
     )
     assert leak["startsAt"] < kill["startsAt"]
 
@@ -247,7 +256,7 @@ def outage(monitored: Monitored, ill: Patients) -> Iterator[datetime]:
 
 def test_an_exporter_that_is_dead_is_no_agent_that_is_down(monitored: Monitored, outage: datetime) -> None:
     host = monitored.fleet.lab.hosts[1]
-    (told,) = until(lambda: monitored.received("MonitoringCollectorStale", "firing", host), "it is told", 240)
+    (told,) = until(lambda: monitored.received("MonitoringCollectorStale", "firing", host), "it is told")
     assert (told["labels"]["severity"], told["labels"]["job"]) == ("ticket", "agentfactory")
     assert Agent(host, "talker", 1).says()["version"] == "1.1.0"
     assert {item["labels"]["alertname"] for item in monitored.pages(since=outage, host=host)} == set()
@@ -261,12 +270,12 @@ def test_agents_that_nobody_asks_about_are_missed(monitored: Monitored, outage: 
     def told() -> bool:
         return {item["labels"]["agent_id"] for item in monitored.received("AgentMissing", "firing", host)} == expected
 
-    until(told, "all are told", 240)
+    until(told, "all are told")
 
 
 def test_a_host_that_is_down_is_one_page_and_silences_the_rest(monitored: Monitored, outage: datetime) -> None:
     host = monitored.fleet.lab.hosts[0]
-    until(lambda: monitored.received("HostDown", "firing", host), "it is told", 240)
+    until(lambda: monitored.received("HostDown", "firing", host), "it is told")
 
     def silenced() -> dict[str, str]:
         """By name, the state of Alertmanager's alerts on the host."""
@@ -278,8 +287,8 @@ def test_a_host_that_is_down_is_one_page_and_silences_the_rest(monitored: Monito
         }
 
     # That it was killed for its memory is true for a quarter of an hour, whatever comes after it.
-    until(lambda: silenced().get("AgentOutOfMemoryKill") == "suppressed", "what is said of its agents is silenced", 60)
+    until(lambda: silenced().get("AgentOutOfMemoryKill") == "suppressed", "what is said of its agents is silenced")
     assert {name for name, state in silenced().items() if state == "active"} == {"HostDown"}
     assert [item["labels"]["alertname"] for item in monitored.pages(since=outage, host=host)] == ["HostDown"]
     faults.boot(host)
-    until(lambda: monitored.received("HostDown", "resolved", host), "the end is told", 240)
+    until(lambda: monitored.received("HostDown", "resolved", host), "the end is told")

@@ -140,7 +140,7 @@ def test_from_files_on_the_controller(programs: Programs) -> None:
     check = programs.run(programs.older, "--check").ok()
     assert check.changed
     programs.run(programs.older).ok()
-    until(lambda: programs.runs(programs.older), "the older versions run", 120)
+    until(lambda: programs.runs(programs.older), "the older versions run")
     again = programs.run(programs.older).ok()
     assert again.changed == 0, again.output
 
@@ -160,7 +160,7 @@ def test_an_update_from_a_url(programs: Programs) -> None:
     programs.run(by_url).ok()
     server.shutdown()
     server.server_close()
-    until(lambda: programs.runs(programs.newer), "the newer versions run", 120)
+    until(lambda: programs.runs(programs.newer), "the newer versions run")
 
 
 def test_back_to_what_the_host_has_kept(programs: Programs) -> None:
@@ -168,12 +168,12 @@ def test_back_to_what_the_host_has_kept(programs: Programs) -> None:
     for archive in programs.folder.glob("*.tar.gz"):
         archive.unlink()
     programs.run(programs.older).ok()
-    until(lambda: programs.runs(programs.older), "the older versions run again", 120)
+    until(lambda: programs.runs(programs.older), "the older versions run again")
 
 
 def test_packages_instead(programs: Programs) -> None:
     programs.run({}).ok()
-    until(lambda: programs.runs(programs.newer), "trixie's versions run", 120)
+    until(lambda: programs.runs(programs.newer), "trixie's versions run")
     # Prometheus tells again each minute what goes on.
-    until(lambda: programs.host.get(9093, "/api/v2/alerts")[1], "an alert has come to trixie's Alertmanager", 240)
+    until(lambda: programs.host.get(9093, "/api/v2/alerts")[1], "an alert has come to trixie's Alertmanager")
     assert programs.host.sh("ls /etc/systemd/system/prometheus*.service 2>/dev/null", check=False) == ""

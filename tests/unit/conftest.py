@@ -5,7 +5,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -13,17 +12,13 @@ import urllib.request
 import pytest
 from hypothesis import HealthCheck, settings
 
+from . import ports
+
 # No deadline: on a busy machine with two cores it measures the neighbours. In CI the same examples each time, so that
 # a failure there is a failure here; elsewhere new ones.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +32,14 @@ def start_alertmanager(tmp_path_factory):
     def start(configuration):
         place = tmp_path_factory.mktemp("alertmanager")
         (place / "config.yml").write_text(configuration)
-        url = "http://127.0.0.1:%d" % _free_port()
+        url = "http://127.0.0.1:%d" % ports.free()
         with open(place / "log", "wb") as log:
             process = subprocess.Popen(
                 [program, "--config.file=%s/config.yml" % place, "--storage.path=%s" % place, "--cluster.listen-address=",
                  "--web.listen-address=" + url[len("http://"):]], stdout=log, stderr=log,
             )  # fmt: skip
         started.append(process)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 urllib.request.urlopen(url + "/-/ready", timeout=5).close()
@@ -58,7 +53,7 @@ def start_alertmanager(tmp_path_factory):
     for process in started:
         process.terminate()
     for process in started:
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")

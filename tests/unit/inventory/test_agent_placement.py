@@ -4,18 +4,15 @@
 """agent_placement in a real run of ansible-playbook, and the fleet that reads what it wrote."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
-BIN = Path(sys.executable).parent
+from .. import ansible_programs
+
 MANIFEST = """
 name: gateway
 version: "1.0"
@@ -59,19 +56,7 @@ class Project:
         (root / "inv/fleet.yml").write_text(FLEET)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.root), "LC_ALL": "C.UTF-8", "TMPDIR": str(self.root),
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0",
-        }  # fmt: skip
-        return subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
-            check=False,
-            cwd=self.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        return ansible_programs.run(self.root, *command)
 
     def play(self) -> dict[str, dict[str, Any]]:
         """Every step in one run; the results by name."""

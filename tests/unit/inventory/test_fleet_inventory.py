@@ -4,17 +4,14 @@
 """The fleet's inventory plugin and the rollout lookup in real runs of Ansible's own programs."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
-BIN = Path(sys.executable).parent
+from .. import ansible_programs
+
 MANIFEST = """
 name: thermostat
 version: "1.4.2"
@@ -76,25 +73,8 @@ class Project:
         (self.root / name).write_text(text)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.root),
-            "OUT": str(self.root / "out"),
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-            "ANSIBLE_VAULT_PASSWORD_FILE": str(self.root / "pass"),
-            "ANSIBLE_LOCALHOST_WARNING": "0",
-            "TMPDIR": str(self.root),
-        }
-        return subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
-            check=False,
-            cwd=self.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        more = {"OUT": str(self.root / "out"), "ANSIBLE_VAULT_PASSWORD_FILE": str(self.root / "pass")}
+        return ansible_programs.run(self.root, *command, **more)
 
     def inventory(self, source: str) -> dict[str, Any]:
         found = self.run("ansible-inventory", "-i", source, "--list")

@@ -4,18 +4,13 @@
 """playbook plan in real runs, and the fleet that is read with a plan or refused with it; no host is contacted."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from .. import prometheus_server
+from .. import ansible_programs, prometheus_server
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
-BIN = Path(sys.executable).parent
 MANIFEST = """
 name: gateway
 version: "1.0"
@@ -57,14 +52,7 @@ class Project:
         self.fleet.write_text(FLEET)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.root), "LC_ALL": "C.UTF-8", "TMPDIR": str(self.root),
-            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0",
-        }  # fmt: skip
-        return subprocess.run(
-            [str(BIN / command[0]), *command[1:]],
-            check=False, cwd=self.root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        return ansible_programs.run(self.root, *command)
 
     def plan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ("ansible-playbook", "agentfactory.core.plan", "-i", "inv/hosts.yml", "-e", "fleet=inv/fleet.yml")

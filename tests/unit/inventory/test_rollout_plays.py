@@ -6,7 +6,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
+from .. import ansible_programs
+
 FLEET = """
 plugin: agentfactory.core.fleet
 inventory: hosts.yml
@@ -135,7 +134,7 @@ def test_a_rollout_goes_on_where_no_alertmanager_is(project: Path) -> None:
 
 
 def _silences(url: str) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{url}/api/v2/silences", timeout=20) as answer:
+    with urllib.request.urlopen(f"{url}/api/v2/silences", timeout=60) as answer:
         return list(json.load(answer))
 
 
@@ -144,17 +143,7 @@ def _play(project: Path, *arguments: str) -> tuple[int, str]:
 
 
 def _ansible(project: Path, *arguments: str) -> tuple[int, str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(project),
-        "TMPDIR": str(project),
-        "LC_ALL": "C.UTF-8",
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-    }
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), *arguments]
-    done = subprocess.run(
-        command, check=False, cwd=project, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    done = ansible_programs.run(project, "ansible-playbook", *arguments)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -238,7 +227,7 @@ def planned(project: Path) -> Path:
     hosts["all"]["vars"]["agentfactory_capacity"] = {"cpu": 1, "memory": "1G"}
     (project / "hosts.yml").write_text(yaml.safe_dump(hosts))
     for name, target in (("deploy", "play"), ("rollout", "rollout")):
-        text = (ROOT / "playbooks" / f"{name}.yml").read_text()
+        text = (ansible_programs.ROOT / "playbooks" / f"{name}.yml").read_text()
         plays = yaml.safe_load(re.sub(r"agentfactory\.core\.agent_(service|release):", "toy:", text))
         for play in plays:
             if play["name"].startswith("Package"):
@@ -410,7 +399,7 @@ def test_a_run_within_a_run_has_its_own_ledger(project: Path) -> None:
     path.write_text(
         path.read_text().replace(
             "ansible-playbook -i fleet.yml play.yml",
-            f"{Path(sys.executable).parent}/ansible-playbook -i {project}/fleet.yml {project}/inner.yml",
+            f"{ansible_programs.BIN}/ansible-playbook -i {project}/fleet.yml {project}/inner.yml",
         )
     )
     code, text = _play(project)

@@ -9,14 +9,11 @@ process, gives the new one an invocation id, the unit's environment and its cred
 for its next start. It does not sandbox, and it does not start a process again.
 """
 
-import contextlib
 import json
 import os
 import re
-import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -46,6 +43,8 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
 )
 from ansible_collections.agentfactory.core.plugins.module_utils.errors import HostError
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
+
+from .. import ports
 
 KEY = b"k" * 32
 WHO = {"run": "run-1", "user": "ann", "controller": "desk", "pid": "1:1"}
@@ -155,7 +154,7 @@ class FakeSystemd(systemd.Systemd):
             process = self.running[name][0]
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
 
     def reboot(self):
         """No process outlives it, and nothing below /run; what is enabled starts."""
@@ -197,21 +196,12 @@ def fake(layout, monkeypatch):
         made._kill(name)
 
 
-def free_port():
-    """Below those that the kernel gives to connections, so that nobody gets it by chance before it is used."""
-    while True:
-        port = 15000 + secrets.randbelow(15000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 @pytest.fixture
 def world(layout, fake, distribute, manifest):
     """Stages releases and walks intents on one host."""
     code, listed = distribute({"bin/arm": ("x", (PROGRAM % sys.executable).encode())})
     tree.install(layout, code, listed, python=False)
-    ports = {}
+    chosen = {}
 
     class World:
         systemd = fake
@@ -221,13 +211,13 @@ def world(layout, fake, distribute, manifest):
 
         def stage(self, version, how="well", name="0", agent="robot-arm", **wanted):
             instance = self.instance(name, agent)
-            ports.setdefault(instance.id, free_port())
+            chosen.setdefault(instance.id, ports.free())
             made = manifest(
-                name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 20}, **wanted),
+                name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 60}, **wanted),
                 stop={"signal": "SIGTERM", "timeout": 5},
             )  # fmt: skip
             spec = unit.Spec(
-                instance, made, "lab", code, {"http": ports[instance.id]}, {"tasks": 9}, 257, credentials.LOADED
+                instance, made, "lab", code, {"http": chosen[instance.id]}, {"tasks": 9}, 257, credentials.LOADED
             )
             config, secrets = {"how": how}, {"token": "hunter2"}
             staged = release.identify(KEY, spec, "content", config, secrets)
@@ -236,7 +226,7 @@ def world(layout, fake, distribute, manifest):
             return staged
 
         def port(self, name="0", agent="robot-arm"):
-            return ports[self.instance(name, agent).id]
+            return chosen[self.instance(name, agent).id]
 
         def step(self, to, name="0", agent="robot-arm", action="activate"):
             instance = self.instance(name, agent)

@@ -56,9 +56,9 @@ def certificate(tmp_path):
 def ask(port, path="/metrics", *, user=None, password=PASSWORD, tls=None):
     if tls:
         context = ssl.create_default_context(cafile=tls["certificate"])
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
     else:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     token = base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
     connection.request("GET", path, headers={"Authorization": "Basic " + token} if user else {})
     answer = connection.getresponse()
@@ -133,13 +133,13 @@ def test_who_says_a_byte_now_and_then_is_sent_away_too(serve, certificate, monke
     """Each byte is a new wait: the deadline is of them all."""
     monkeypatch.setattr(exporter, "REQUEST_SECONDS", 2)
     port = serve(**(certificate if secure else {}))
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         if secure:
             context = ssl.create_default_context(cafile=certificate["certificate"])
             connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
         connection.settimeout(0.05)
         connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         with connection, contextlib.suppress(ConnectionError, ssl.SSLError):
             while not ended(connection):
                 assert time.monotonic() < deadline

@@ -118,7 +118,7 @@ def test_read_json_and_read_text_of_nothing(tmp_path):
 def _hold(path, held, release):
     with files.lock(path, wait=0, holder="nobody"):
         held.set()
-        release.wait(30)
+        release.wait(60)
 
 
 def test_a_lock_excludes_other_processes_and_ends_with_its_own(tmp_path):
@@ -128,11 +128,11 @@ def test_a_lock_excludes_other_processes_and_ends_with_its_own(tmp_path):
     process = context.Process(target=_hold, args=(path, held, release))
     process.start()
     try:
-        assert held.wait(30)
+        assert held.wait(60)
         with pytest.raises(Busy, match="the other run"), files.lock(path, wait=0, holder="the other run"):
             pytest.fail("two held the lock")
         os.kill(process.pid, signal.SIGKILL)
-        process.join(30)
+        process.join(60)
         with files.lock(path, wait=0, holder="nobody"):
             pass
     finally:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from ansible_collections.agentfactory.core.plugins.module_utils import health
 from ansible_collections.agentfactory.core.plugins.module_utils.health import Listener, Seen
 
+from .. import ports
+
 # Recorded on an x86-64 host (little endian): listeners, established connections, a closing one.
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -48,12 +50,6 @@ TCP6 = """\
 )
 def test_listeners_are_read_from_the_kernels_table(text, expected):
     assert [item._replace(inode=0) for item in health.parse_listeners(text)] == expected
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -89,7 +85,7 @@ def server(answer, family=socket.AF_INET, address="127.0.0.1", *, accept=True):
             pass
         listener.close()
         if accept:
-            thread.join(10)
+            thread.join(60)
 
 
 def says(data):
@@ -102,13 +98,13 @@ def says(data):
 
 def silent(connection, stop):
     connection.recv(65536)
-    stop.wait(30)
+    stop.wait(120)
 
 
 def drips(connection, stop):
     """A byte now and then, for longer than any probe waits."""
     connection.recv(65536)
-    for byte in b"HTTP/1.0 200 OK\r\n" + b"x" * 3000:
+    for byte in b"HTTP/1.0 200 OK\r\n" + b"x" * 2400:
         if stop.wait(0.05):
             return
         connection.sendall(bytes([byte]))
@@ -167,7 +163,7 @@ def test_any_answer_is_judged_and_not_raised(data):
 
 @pytest.mark.parametrize("answer", [silent, drips])
 def test_a_slow_server_is_not_healthy_and_does_not_hold_the_probe_up(answer):
-    """The server would go on for 30 s and more: the probe must give up by itself, or the outer test would see the thread."""
+    """The server would go on for two minutes: the probe must give up by itself, or the outer test would see the thread."""
     done = []
 
     def look(port):
@@ -176,7 +172,7 @@ def test_a_slow_server_is_not_healthy_and_does_not_hold_the_probe_up(answer):
     with server(answer) as port:
         thread = threading.Thread(target=look, args=(port,), daemon=True)
         thread.start()
-        thread.join(20)
+        thread.join(60)
         assert done, "the probe waits as long as the server talks"
     assert not done[0].healthy
     assert "no answer" in done[0].detail
@@ -184,8 +180,8 @@ def test_a_slow_server_is_not_healthy_and_does_not_hold_the_probe_up(answer):
 
 @pytest.mark.parametrize("probe", [health.tcp, lambda port: health.http(port, "/", 200)])
 def test_nothing_listens(probe):
-    port = free_port()
-    seen = probe(port)
+    with ports.closed() as port:
+        seen = probe(port)
     assert (seen.healthy, seen.detail) == (False, "nothing listens on port %d" % port)
 
 
@@ -238,7 +234,7 @@ def test_where_a_listener_is_reached(address, expected):
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may drop a child's groups, as the probe does")
 
 
-def ask(*argv, timeout=20):
+def ask(*argv, timeout=60):
     return health.command(
         list(argv), timeout=timeout, uid=os.getuid(), gid=os.getgid(), environment={"PATH": "/usr/bin:/bin", "MINE": "yes"},
         groups=[], directory="/",
@@ -272,7 +268,7 @@ def test_a_command_that_does_not_end_is_not_waited_for(script):
     done = []
     thread = threading.Thread(target=lambda: done.append(ask("/bin/sh", "-c", script, timeout=0.2)), daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(50)
     assert done == [Seen(False, "command sh", "did not end within 0.2 s")]
 
 
@@ -286,7 +282,7 @@ def test_a_command_that_is_not_there():
 @pytest.mark.parametrize(("groups", "told"), [([], "54321"), ([4242, 4343], "54321,4242,4343")])
 def test_a_command_runs_as_the_instances_user_in_its_groups_only(groups, told):
     seen = health.command(
-        ["sh", "-c", "id; exit 1"], timeout=20, uid=12345, gid=54321, groups=groups, directory="/",
+        ["sh", "-c", "id; exit 1"], timeout=60, uid=12345, gid=54321, groups=groups, directory="/",
         environment={"PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert re.search(rf"uid=12345 gid=54321 groups={told}$", seen.detail)
@@ -312,9 +308,8 @@ def test_every_probe_is_asked_until_one_fails(manifest, wanted, expected):
     def run_command(probe):
         return Seen(probe["argv"] == ["good"], "command " + probe["argv"][0], "")
 
-    with server(says(OK)) as port:
-        ports = {"up": port, "down": free_port()}
+    with server(says(OK)) as up, ports.closed() as down:
         blank = {"tcp": None, "http": None, "command": None, "notify": False}
-        facts = {"manifest": manifest(health=dict(blank, **wanted)), "ports": ports}
+        facts = {"manifest": manifest(health=dict(blank, **wanted)), "ports": {"up": up, "down": down}}
         seen = health.look(facts, pid="self", run_command=run_command)
-    assert (seen.healthy, seen.probe) == (expected[0], expected[1].format(**ports))
+    assert (seen.healthy, seen.probe) == (expected[0], expected[1].format(up=up, down=down))

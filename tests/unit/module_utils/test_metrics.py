@@ -86,7 +86,7 @@ def values(samples):
 def end(pid):
     """Kill a process, and see that it has ended."""
     os.kill(pid, 9)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while truth.start_time(pid) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -107,7 +107,7 @@ def test_everything_of_an_agent_that_runs(watch, running, instance):
     }  # fmt: skip
     assert {name: found.get(name) for name in expected} == expected
     assert sum(value for name, value in found.items() if name.startswith("agent_state")) == 1
-    assert abs(found["agent_start_time_seconds"] - time.time()) < 60
+    assert abs(found["agent_start_time_seconds"] - time.time()) < 3600
     assert found["agent_last_progress_timestamp_seconds"] == instance.state.stat().st_mtime
 
 
@@ -235,7 +235,7 @@ def test_what_was_stopped_by_its_verb_is_no_drift(watch, running, instance, mana
 
 def test_an_activation_under_way_is_told(watch, layout):
     activator.write_intent(layout, [], {"who": {"run": "r"}})
-    assert abs(values(watch.samples())["activation_start_timestamp_seconds"] - time.time()) < 60
+    assert abs(values(watch.samples())["activation_start_timestamp_seconds"] - time.time()) < 3600
 
 
 def test_one_agent_that_cannot_be_read_does_not_hide_the_others(watch, running, instance, layout):

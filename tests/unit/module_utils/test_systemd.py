@@ -200,14 +200,14 @@ def test_reloads_that_come_during_one_share_the_next(monkeypatch):
     def run(argv, **_more):
         reloads.append(argv)
         under_way.set()
-        assert may_end.wait(30)
+        assert may_end.wait(60)
         return ""
 
     monkeypatch.setattr(systemd, "run", run)
     manager = Systemd()
     first = threading.Thread(target=manager.reload)
     first.start()
-    assert under_way.wait(30)
+    assert under_way.wait(60)
     assert manager._reloads == 1
     asked = threading.Barrier(4)
 
@@ -217,7 +217,7 @@ def test_reloads_that_come_during_one_share_the_next(monkeypatch):
         real = manager._lock
 
         def __enter__(self):
-            asked.wait(30)
+            asked.wait(60)
             return self.real.__enter__()
 
         def __exit__(self, *exception):
@@ -227,10 +227,10 @@ def test_reloads_that_come_during_one_share_the_next(monkeypatch):
     others = [threading.Thread(target=manager.reload) for _n in range(3)]
     for other in others:
         other.start()
-    asked.wait(30)
+    asked.wait(60)
     may_end.set()
     for thread in [first, *others]:
-        thread.join(30)
+        thread.join(60)
     assert reloads == [["systemctl", "daemon-reload"]] * 2
 
 

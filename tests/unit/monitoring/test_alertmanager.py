@@ -142,7 +142,7 @@ def told(start_alertmanager, configuration):
 
     def ask(path: str, data: bytes | None = None) -> Any:
         request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     ask("/api/v2/alerts", json.dumps([{"labels": labels} for labels, _by in TOLD]).encode())

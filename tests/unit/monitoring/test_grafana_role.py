@@ -4,15 +4,13 @@
 """What the role says to settings with which Grafana could not, or should not, ask Prometheus: before anything is changed."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
+from .. import ansible_programs
+
 GOOD = {"prometheus_url": "https://prometheus.example.org", "username": "grafana", "password": "geheim"}
 REFUSED = [
     ({"prometheus_url": "http://127.0.0.1:9090"}, "goes over the network in clear"),
@@ -34,20 +32,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     told = {"ansible.builtin.copy": {"content": "{{ said | to_json }}", "dest": str(tmp_path / "said")}}
     play = {"hosts": "localhost", "gather_facts": False, "vars": {"said": []}, "tasks": [*blocks, told]}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8",
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-    }  # fmt: skip
-    command = [
-        Path(sys.executable).parent / "ansible-playbook",
-        "-v",
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        tmp_path / "play.yml",
-    ]
-    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    command = ("ansible-playbook", "-v", "-i", "localhost,", "-c", "local", "play.yml")
+    done = ansible_programs.run(tmp_path, *command, ANSIBLE_PYTHON_INTERPRETER=sys.executable)
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads((tmp_path / "said").read_text())
     assert len(said) == len(REFUSED)

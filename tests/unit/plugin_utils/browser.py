@@ -98,4 +98,4 @@ def running(driver: str, program: str, folder: Path) -> Iterator[Browser]:
             browser.end()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

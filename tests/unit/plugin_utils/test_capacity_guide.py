@@ -4,10 +4,7 @@
 """The examples of docs/capacity.md give what is printed there."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,9 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.argspec
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.study import study
 from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_argspec import PROMETHEUS_RULES
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
-GUIDE = (ROOT / "docs/capacity.md").read_text(encoding="utf-8")
+from .. import ansible_programs
+
+GUIDE = (ansible_programs.ROOT / "docs/capacity.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(
     r"^## ([^\n]+)\n(?:(?!## )[^\n]*\n)*?```yaml\n(.*?)```\n\n((?:    [^\n]*\n)+)", re.MULTILINE | re.DOTALL
 )
@@ -59,13 +56,5 @@ def test_the_module(tmp_path: Path, mode: list[str]) -> None:
     variables = {"expected": lines(output), "reason": "a: give rate and service_time, or metrics"}
     play = {"hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    program = Path(sys.executable).parent / "ansible-playbook"
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8",
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-    }  # fmt: skip
-    ran = subprocess.run(
-        [program, "-i", "nowhere.example.net,", "play.yml", *mode],
-        check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    ran = ansible_programs.run(tmp_path, "ansible-playbook", "-i", "nowhere.example.net,", "play.yml", *mode)
     assert ran.returncode == 0, ran.stdout + ran.stderr

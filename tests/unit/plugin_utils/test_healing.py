@@ -20,6 +20,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import healing, 
 ROOT = Path(__file__).resolve().parents[3]
 GROUPS = {"agentfactory": ["h1", "h2"], "all": ["h1", "h2", "elsewhere"]}
 DOWN = {"alert": "AgentDown", "host": "h1", "agent_id": "a@0", "fingerprint": "0123456789abcdef"}
+EVENT = {**DOWN, "environment": "lab"}
 ALERT = healing.Alert("AgentDown", "h1", "a@0", "0123456789abcdef")
 LOOP = healing.Alert("AgentCrashLoop", "h1", "a@0", "")
 LIMITS = healing.Limits(window=60, hosts_per_hour=2)
@@ -28,13 +29,17 @@ ROW = {"state": "stopped", "healthy": False, "enabled": True, "release": "2-b", 
 
 
 def read(**changes: Any) -> healing.Alert:
-    return healing.read({**DOWN, **changes}, GROUPS, "agentfactory")
+    values = {**DOWN, **changes}
+    alert = healing.read(values, GROUPS, "agentfactory")
+    healing.same_fleet(values, "lab")
+    return alert
 
 
 @pytest.mark.parametrize(
     ("changes", "alert"),
     [
         ({}, ALERT),
+        ({"environment": "lab"}, ALERT),
         ({"fingerprint": ""}, healing.Alert("AgentDown", "h1", "a@0", "")),
         ({"alert": "HostDown", "host": "h2"}, healing.Alert("HostDown", "h2", "", "0123456789abcdef")),
     ],
@@ -63,6 +68,11 @@ def test_an_alert_is_read(changes: dict[str, Any], alert: healing.Alert) -> None
         ({"agent_id": {"a": 0}}, "agent_id is not a string"),
         ({"fingerprint": "0123456789ABCDEF"}, "fingerprint is not 16 hexadecimal digits"),
         ({"fingerprint": None}, "fingerprint is not a string"),
+        ({"environment": "production"}, "environment is not that of this fleet"),
+        ({"environment": ""}, "environment is not that of this fleet"),
+        ({"environment": "lab\n"}, "environment is not that of this fleet"),
+        ({"environment": ["lab"]}, "environment is not a string"),
+        ({"environment": "lab", "host": "elsewhere"}, "host is not a host of this fleet"),
     ],
 )
 def test_an_alert_is_refused(changes: dict[str, Any], why: str) -> None:
@@ -71,22 +81,31 @@ def test_an_alert_is_refused(changes: dict[str, Any], why: str) -> None:
     assert str(refusal.value) == why
 
 
-@given(st.fixed_dictionaries({key: st.one_of(st.just(DOWN[key]), st.text(), st.integers(), st.none()) for key in DOWN}))
+@given(
+    st.fixed_dictionaries(
+        {key: st.one_of(st.just(good), st.text(), st.integers(), st.none()) for key, good in EVENT.items()}
+    )
+)
 def test_what_is_believed_is_what_the_inventory_has(values: dict[str, Any]) -> None:
     try:
-        alert = healing.read(values, GROUPS, "agentfactory")
+        alert = read(**values)
     except healing.Refused as refusal:
         outside = [v for v in values.values() if isinstance(v, str) and len(v) > 3 and v not in DOWN.values()]
-        assert not any(value in str(refusal) for value in outside if value not in "fingerprint agent_id host alert")
+        assert not any(
+            value in str(refusal) for value in outside if value not in "fingerprint agent_id host alert environment"
+        )
     else:
         assert alert.host in GROUPS["agentfactory"]
+        assert values["environment"] == "lab"
 
 
 @pytest.mark.parametrize(
     ("event", "values"),
     [
         ({"status": "firing", "labels": {"alertname": "HostDown", "host": "h1", "x": 1}, "fingerprint": "f", "meta": {}},
-         {"alert": "HostDown", "host": "h1", "agent_id": "", "fingerprint": "f"}),
+         {"alert": "HostDown", "host": "h1", "agent_id": "", "fingerprint": "f", "environment": ""}),
+        ({"status": "firing", "labels": {"alertname": "AgentDown", "environment": "lab", "host": "h1", "agent_id": "a@0"}},
+         {"alert": "AgentDown", "host": "h1", "agent_id": "a@0", "fingerprint": "", "environment": "lab"}),
         ({"status": "resolved", "labels": {}}, "the alert is not firing"),
         ({"labels": {}}, "the alert is not firing"),
         ({"status": "firing", "labels": "text"}, "the event is no alert"),

@@ -5,7 +5,6 @@
 
 import json
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,8 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.prometheus_answe
     TimedOut,
     Unavailable,
 )
+
+from .. import ports
 
 NOW = "1790000060"
 NO_CERTIFICATE, PLAIN = {"client_cert": None, "client_key": None}, {"url": "http"}
@@ -254,11 +255,9 @@ def test_nobody_there_is_tried_again_with_growing_pauses(pretender: Pretender, b
 
 
 def test_a_closed_port_is_unavailable() -> None:
-    with socket.socket() as nobody:  # bound, so that no one else takes the port; but it does not listen
-        nobody.bind(("127.0.0.1", 0))
-        sleeps: list[float] = []
-        with pytest.raises(Unavailable, match="Connection refused"):
-            ask(f"http://127.0.0.1:{nobody.getsockname()[1]}", "1", sleeps=sleeps)
+    sleeps: list[float] = []
+    with ports.closed() as port, pytest.raises(Unavailable, match="Connection refused"):
+        ask(f"http://127.0.0.1:{port}", "1", sleeps=sleeps)
     assert sleeps == [0.5, 1.0]
 
 
@@ -282,14 +281,14 @@ def test_an_unknown_name_is_unavailable() -> None:
         (http(403, "no"), PrometheusError, "status 403: it does not allow this"),
         (http(307, Location="http://Ada:pw@else.example.net/x?key=1"), PrometheusError, "sends us to http://else.example.net/x; "),
         (http(302, Location="/login"), PrometheusError, "sends us to /login; "),
-        (Pretender.HANG, TimedOut, "no answer within 2 s"),
-        (http(200, "{", length=100) + Pretender.HANG, TimedOut, "no whole answer within 2 s"),
+        (Pretender.HANG, TimedOut, "no answer within 4 s"),
+        (http(200, "{", length=100) + Pretender.HANG, TimedOut, "no whole answer within 4 s"),
     ],
 )  # fmt: skip
 def test_other_failures_are_not_tried_again(pretender: Pretender, answer: bytes, kind: type, words: str) -> None:
     pretender.answers = [answer]
     with pytest.raises(PrometheusError) as error:
-        ask(pretender.url, "1", timeout=2 if Pretender.HANG in answer else 20)
+        ask(pretender.url, "1", timeout=4 if Pretender.HANG in answer else 20)
     assert error.value.__class__ is kind
     assert words in str(error.value)
     assert len(pretender.seen) == 1

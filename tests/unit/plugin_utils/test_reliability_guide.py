@@ -3,24 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The guide's examples, under ansible-playbook and with a real Prometheus, print what the guide says that they do."""
 
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = next(path for path in (Path(sys.prefix) / "collections", ROOT / ".venv" / "collections") if path.exists())
+from .. import ansible_programs
+
 EXAMPLE = re.compile(r"^```yaml\n(.*?)^```\n\n((?:    [^\n]*\n|\n(?=    ))+)", re.MULTILINE | re.DOTALL)
 
 
 def examples() -> list[tuple[str, str]]:
     """Tasks that are followed by their output, and that output."""
-    guide = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    guide = (ansible_programs.ROOT / "docs/reliability.md").read_text(encoding="utf-8")
     return [(tasks, textwrap.dedent(output)) for tasks, output in EXAMPLE.findall(guide)]
 
 
@@ -31,14 +28,8 @@ def play(folder: Path, url: str, *options: str) -> str:
         yaml.safe_dump([{"hosts": "h1", "gather_facts": False, "vars": variables, "tasks": tasks}], sort_keys=False)
     )
     (folder / "hosts").write_text("h1 ansible_host=h1.invalid\n")
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8", "COLUMNS": "200",
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
-    }  # fmt: skip
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts", "play.yml", *options]
-    done = subprocess.run(
-        command, check=False, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    command = ("ansible-playbook", "-i", "hosts", "play.yml", *options)
+    done = ansible_programs.run(folder, *command, COLUMNS="200", ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

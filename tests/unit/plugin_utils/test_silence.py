@@ -5,7 +5,6 @@
 
 import http.server
 import json
-import socket
 import threading
 import time
 import urllib.request
@@ -16,11 +15,13 @@ import pytest
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
 
+from .. import ports
+
 
 def ask(url: str, path: str, document: object = None) -> object:
     data = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(f"{url}/api/v2/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         body = answer.read()
     return json.loads(body) if body else None
 
@@ -28,7 +29,7 @@ def ask(url: str, path: str, document: object = None) -> object:
 def silenced(url: str, **labels: str) -> bool:
     """Whether an alert with these labels reaches nobody."""
     ask(url, "alerts", [{"labels": labels}])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for alert in ask(url, "alerts"):  # type: ignore[attr-defined]
             if alert["labels"] == labels and alert["status"]["state"] != "unprocessed":
@@ -96,7 +97,5 @@ def test_what_is_no_alertmanager_is_told(
 
 
 def test_nobody_there_is_told() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        with pytest.raises(silence.SilenceError, match="ConnectionError"):
-            silence.begin(f"http://127.0.0.1:{taken.getsockname()[1]}", ["h1"], "lab", 1, "ann", "run-1")
+    with ports.closed() as port, pytest.raises(silence.SilenceError, match="ConnectionError"):
+        silence.begin(f"http://127.0.0.1:{port}", ["h1"], "lab", 1, "ann", "run-1")
