@@ -299,7 +299,10 @@ class Fleet:
     def start(
         self, verb: str, *arguments: str, env: Mapping[str, str] | None = None, inventory: Path | None = None
     ) -> "Run":
-        """Begin a run of the playbook agentfactory.core.<verb>; for what must happen in its midst. `inventory`: other than the fleet."""
+        """Begin a run of the playbook agentfactory.core.<verb>, or of a file; for what must happen in its midst.
+
+        `inventory`: other than the fleet.
+        """
         record = self.folder / f"results-{time.monotonic_ns()}.jsonl"
         record.touch()
         environment = {
@@ -310,7 +313,7 @@ class Fleet:
         }  # fmt: skip
         command = [
             program("ansible-playbook"),
-            f"agentfactory.core.{verb}",
+            verb if verb.endswith(".yml") else f"agentfactory.core.{verb}",
             "-i",
             str(inventory or self.file),
             *arguments,

@@ -13,7 +13,7 @@ from ..capacity.model import Figures, Slo, Unstable, Workload
 from ..capacity.study import Ask, study
 
 _NOT_HERE: dict[str, Any] = {
-    "instances": None, "queue_limit": None, "service_law": "auto", "burst": None, "zones": None, "history": None,
+    "instances": None, "queue_limit": None, "service_law": "auto", "burst": None, "batch": 1.0, "zones": None, "history": None,
 }  # fmt: skip
 _SLO = {"measure": "p95", "of": "response", "loss": 0.001}
 
