@@ -111,6 +111,7 @@ class Loaded:
     def compare(self) -> tuple[float, dict[str, Any]]:
         """Load, ask, and see that what was predicted has happened: p95 as measured, and the answer."""
         answer = self.ask(self.run())
+        assert "refused" not in answer, answer
         measured, predicted = answer["inputs"]["measured"]["response_p95"], answer["now"]["response"]["p95"]
         low, high = spread(self.instances, answer["service_time"])
         print(
