@@ -119,6 +119,12 @@ options:
             description: Seconds that a burst lasts on average.
             type: float
             required: true
+      batch:
+        description:
+          - How many requests come at once on average, as when one message makes several; the number is geometric.
+          - O(agents[].rate) counts the requests; O(agents[].arrival_scv) and O(agents[].burst) are then about the times at which some come.
+        type: float
+        default: 1.0
       calls:
         description: How many requests to which other agent one request makes on average, by the other's name.
         type: dict
@@ -417,7 +423,8 @@ closed:
     rounds:
       description:
         - Of about ten populations up to that asked for, the throughput (rounds a second) and the response (seconds of a round but for
-          the thinking), and by station responses (seconds), lengths (how many are there) and utilisations.
+          the thinking), and by station responses (seconds in a round), lengths (how many are there) and utilisations.
+        - By station also C(visits), the seconds of one visit (wait and work) as C(mean), C(p50), C(p95) and C(p99).
       type: list
       elements: dict
     method: {description: How it was reckoned., type: str}

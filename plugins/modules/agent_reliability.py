@@ -217,7 +217,9 @@ options:
     type: str
     default: 7d
   age:
-    description: For how long the instance in question has been running. It matters where the rate of failures depends on it.
+    description:
+      - For how long the instance in question has been running. It matters where the rate of failures depends on it.
+      - Without it the answer is that of a new instance, and a warning says how old those are that run, where it matters.
     type: str
   confidence:
     description: Of all intervals, two-sided; one-sided where there was no failure.

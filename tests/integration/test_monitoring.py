@@ -8,6 +8,7 @@ role brings for it is looked at; that Grafana reads it is not tested.
 """
 
 import json
+import math
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ import yaml
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
 
 from ..unit.monitoring import grafana_variables
-from .harness import ROOT, Fleet, Lab, until
+from .harness import ROOT, Fleet, Lab, Shelf, until
+from .loaded import Loaded
 from .monitored import PASSWORD, Monitored
 
 GRAFANAS_PASSWORD = "password-of-grafana"
@@ -47,8 +49,17 @@ except urllib.error.HTTPError as error:
 END"""
 
 
+def declare(fleet: Fleet, queues: int) -> Fleet:
+    """Two probe-agents on each host, and so many that can be loaded."""
+    # With a limit: of an agent that has none, nobody counts how often it was held back.
+    probe = {"instances": 2, "resources": {"cpu": 0.5}}
+    return fleet.write({"probe-agent": probe, "queue-agent": {"instances": queues, "secrets": {}}})
+
+
 @pytest.fixture(scope="module")
-def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
+def monitored(
+    module_fleet: Fleet, lab: Lab, shelf: Shelf, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Monitored]:
     folder = tmp_path_factory.mktemp("monitoring")
     made = Monitored(
         module_fleet, folder, groups=("monitoring", "grafana"),
@@ -57,8 +68,8 @@ def monitored(module_fleet: Fleet, lab: Lab, tmp_path_factory: pytest.TempPathFa
     )  # fmt: skip
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
-    # With a limit: of an agent that has none, nobody counts how often it was held back.
-    module_fleet.write({"probe-agent": {"instances": 2, "resources": {"cpu": 0.5}}}).deploy().ok()
+    shelf.put("queue-agent")
+    declare(module_fleet, queues=1).deploy().ok()
     made.server.sh(GRAFANA)
     with made.receiver():
         yield made
@@ -81,7 +92,7 @@ def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
     until(
         lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == 2 * len(hosts), "all exporters are scraped"
     )
-    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 2 * len(hosts), "all agents are healthy")
+    until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 3 * len(hosts), "all agents are healthy")
     missing = monitored.ask("agentfactory_fleet_agent unless on (host, agent_id) agentfactory_agent_up == 1")
     assert missing == []
     assert {s["labels"]["host"] for s in monitored.ask("agentfactory_agent_memory_bytes > 0")} == hosts
@@ -92,7 +103,7 @@ def test_the_page_of_status_draws_what_was_scraped(monitored: Monitored, tmp_pat
     arguments = ("-e", "format=html", "-e", f"output={path}", "-e", f"agentfactory_prometheus_url={url}")
     monitored.fleet.run("status", *arguments).ok()
     lines = re.findall(r'aria-label="last 6 h: \d+ MiB to \d+ MiB"><path d="M[^"]+"', path.read_text())
-    assert len(lines) == 2 * len(monitored.fleet.lab.hosts)
+    assert len(lines) == 3 * len(monitored.fleet.lab.hosts)
 
 
 @pytest.mark.parametrize("port", [9100, 9472])
@@ -200,6 +211,18 @@ def test_grafana_is_told_of_prometheus_and_the_dashboards(monitored: Monitored) 
     ours = subprocess.run("sha256sum *.json", shell=True, cwd=folder, capture_output=True, text=True, check=True)
     assert brought == ours.stdout.strip()
     assert monitored.server.sh("systemctl is-active grafana-server") == "active"
+
+
+def test_what_is_predicted_happens_and_the_advice_helps(monitored: Monitored) -> None:
+    before, answer = Loaded(monitored, each=1).compare()
+    assert not answer["slo_met"]
+    each = math.ceil(answer["needed"]["instances"] / len(monitored.fleet.lab.hosts))
+    more = declare(monitored.fleet, queues=each).start("deploy")
+    monitored.run("--limit", monitored.server.name).ok()  # it has to know of them, the others' exporters see them
+    more.end().ok()
+    after, _answer = Loaded(monitored, each).compare()
+    assert after < before
+    monitored.fleet.run("destroy", "-e", "agents=queue-agent", "-e", "purge=true").ok()
 
 
 def test_an_update_is_silenced_while_it_lasts(monitored: Monitored) -> None:

@@ -25,7 +25,7 @@ def method(queue: Queue) -> Callable[[Queue, Effort], Figures]:
     """The one for this queue: exact where there is one, then Whitt's where it is good, else the simulation."""
     poisson, markovian = queue.arrival_scv == 1, queue.arrival_scv == 1 and queue.service_scv == 1
     inverted = queue.law not in ("lognormal", "pareto")  # has a transform
-    if queue.burst or not inverted:
+    if queue.burst or not inverted or (queue.batch > 1 and (queue.room is not None or not markovian)):
         return simulate
     if queue.room == 0 and poisson:
         return lambda given, _effort: loss_system(given)
@@ -195,7 +195,7 @@ def sensitivity(
     for name in INPUTS:
         given = getattr(workload, name)
         coefficient = name.endswith("_scv")
-        bounded = coefficient and (simulated or workload.room is not None)
+        bounded = coefficient and (simulated or workload.room is not None or workload.batch > 1)
         if given == 0 or (name == "arrival_scv" and workload.burst) or (bounded and given * (1 - step) <= 1):
             continue
         low, high = at(name, 1 - step), at(name, 1 + step)

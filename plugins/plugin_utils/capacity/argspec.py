@@ -42,6 +42,7 @@ AGENT_CAPACITY: dict[str, Any] = {
                 "type": "dict",
                 "options": {name: {"type": "float", "required": True} for name in ("factor", "share", "length")},
             },
+            "batch": {"type": "float", "default": 1.0},
             "calls": {"type": "dict"},
             "zones": {"type": "dict"},
             "history": {"type": "list", "elements": "list"},

@@ -60,6 +60,15 @@ def closed(stations: Sequence[Station], think: float, population: int) -> list[R
     return _solve(tuple(stations), think, population, {})
 
 
+def throughputs(
+    stations: Sequence[Station], think: float, population: int
+) -> tuple[list[float], dict[str, list[float]]]:
+    """For 1, 2, ... agents: rounds a second, and those of the network without each station; empty where nothing is left of it."""
+    given, solved = tuple(stations), dict[tuple[str, ...], list[Round]]()
+    whole = [found.throughput for found in _solve(given, think, population, solved)]
+    return whole, {station.name: _without(station, given, think, population, solved) for station in given}
+
+
 def knee(stations: Sequence[Station], think: float) -> float:
     """The population from which on the busiest station is what limits: N* = (think + demands) / largest demand of one server's share."""
     return (think + sum(s.demand for s in stations)) / max(s.demand / s.servers for s in stations)

@@ -58,6 +58,7 @@ class Queue:
     room: int | None = None
     law: str = "auto"
     burst: Burst | None = None
+    batch: float = 1.0
 
     @property
     def offered(self) -> float:
@@ -77,7 +78,8 @@ class Workload:
     first that is free takes the next; else each has its own, and a request goes to one of them by chance.
     ``arrival_scv``, ``service_scv``: squared coefficients of variation (variance / mean^2) of the times between arrivals and of the work:
     0 is a clock, 1 is exponential. ``room``: how many can wait in each queue. ``law``: of the service time, one of LAWS; auto is the
-    usual one for its coefficient.
+    usual one for its coefficient. ``batch``: how many come at once on average, as a geometric number; ``arrival_scv`` and ``burst``
+    are then about the times at which some come.
     """
 
     rate: float
@@ -90,6 +92,7 @@ class Workload:
     room: int | None = None
     law: str = "auto"
     burst: Burst | None = None
+    batch: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("rate", "service"):
@@ -101,6 +104,8 @@ class Workload:
         for name in ("instances", "concurrency"):
             if getattr(self, name) < 1:
                 raise CapacityError(f"{name}: {getattr(self, name)}; there must be at least 1")
+        if not 1 <= self.batch < math.inf:
+            raise CapacityError(f"batch: {self.batch} is not a number of at least 1")
         if self.room is not None and self.room < 0:
             raise CapacityError(f"room: {self.room} is less than 0")
         self._check_law()
@@ -125,13 +130,18 @@ class Workload:
         return fewest
 
     def queue(self) -> Queue:
-        """The queue that a request sees. Arrivals dealt out by chance to n are Poisson the more, the larger n is."""
+        """The queue that a request sees. Arrivals dealt out by chance to n are Poisson the more, the larger n is.
+
+        So are the times at which some of a batch come to one of them; those that do are a geometric number again, a smaller one.
+        """
         same = (self.room, self.law, self.burst)
         if self.shared or self.instances == 1:
             servers = self.instances * self.concurrency
-            return Queue(self.rate, self.service, servers, self.arrival_scv, self.service_scv, *same)
-        thinned = 1 + (self.arrival_scv - 1) / self.instances
-        return Queue(self.rate / self.instances, self.service, self.concurrency, thinned, self.service_scv, *same)
+            return Queue(self.rate, self.service, servers, self.arrival_scv, self.service_scv, *same, self.batch)
+        batch = 1 + (self.batch - 1) / self.instances
+        thinned = 1 + (self.arrival_scv - 1) * self.batch / (self.instances * batch)
+        rate = self.rate / self.instances
+        return Queue(rate, self.service, self.concurrency, thinned, self.service_scv, *same, batch)
 
 
 @dataclass(frozen=True)

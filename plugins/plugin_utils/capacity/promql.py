@@ -4,7 +4,7 @@
 """The questions to a Prometheus that a model's inputs come from, as data: the one place.
 
 Names in braces are replaced: ``requests`` (a counter's selector), ``busy`` (a gauge's: requests that are worked on), ``busy_seconds`` (a
-counter's), ``duration`` (a histogram's name) with its ``labels``, ``window`` and ``history`` (durations, as 1h and 30d).
+counter's), ``duration`` (a histogram's name) with its ``labels``, ``window``, ``step`` and ``history`` (durations, as 1h and 30d).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from .model import CapacityError
 
 REQUESTS = {
     # The peak of the 5-minute rate, never the mean over the window: queues are made at peaks.
-    "peak": "max_over_time(sum(rate({requests}[5m]))[{window}:1m])",
+    "peak": "max_over_time(sum(rate({requests}[5m]))[{window}:{step}])",
     "mean": "sum(rate({requests}[{window}]))",
     "requests": "sum(increase({requests}[{window}]))",
     "counters": "count({requests})",
@@ -23,11 +23,11 @@ REQUESTS = {
 }
 BUSY = {
     "busy": "sum(avg_over_time({busy}[{window}]))",
-    "busy_peak": "max_over_time(sum({busy})[{window}:1m])",
+    "busy_peak": "max_over_time(sum({busy})[{window}:{step}])",
 }
 BUSY_SECONDS = {
     "busy": "sum(rate({busy_seconds}[{window}]))",
-    "busy_peak": "max_over_time(sum(rate({busy_seconds}[5m]))[{window}:1m])",
+    "busy_peak": "max_over_time(sum(rate({busy_seconds}[5m]))[{window}:{step}])",
 }
 DURATION = {
     "buckets": "sum by (le) (increase({duration}_bucket{labels}[{window}]))",
@@ -52,7 +52,11 @@ def queries(names: Mapping[str, str | None], window: str, history: str | None = 
     if history:
         wanted |= HISTORY
     base, brace, labels = given.get("duration", "").partition("{")
-    filled = {**given, "duration": base, "labels": brace + labels, "window": window, "history": history or ""}
+    # Prometheus looks at whole minutes of the clock, and a shorter window may have none
+    step = "1m" if seconds(window) >= 120 else "1s"
+    filled = {
+        **given, "duration": base, "labels": brace + labels, "window": window, "step": step, "history": history or "",
+    }  # fmt: skip
     return {name: _fill(query, filled) for name, query in wanted.items()}
 
 

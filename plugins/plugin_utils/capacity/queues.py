@@ -21,7 +21,8 @@ Beyond = Callable[[float], float]
 def relaxation(queue: Queue) -> float:
     """Seconds in which the queue forgets where it started, about: Odoni and Roth (Operations Research 31(3), 1983)."""
     slack = 1 - math.sqrt(min(1.0, queue.offered / queue.servers))
-    varied = queue.arrival_scv + queue.service_scv
+    # a geometric number at a time: the variance of the number that came, by its mean, in the long run
+    varied = queue.batch * queue.arrival_scv + queue.batch - 1 + queue.service_scv
     settled = varied * queue.service / (2.8 * queue.servers * slack * slack) if slack else math.inf
     if queue.room is not None:  # a diffusion between two walls
         walls = 2 * (queue.room + 1) ** 2 * queue.service / (math.pi**2 * queue.servers * max(0.1, varied))
@@ -29,11 +30,16 @@ def relaxation(queue: Queue) -> float:
     return max(queue.service, settled) + (queue.burst.length / queue.burst.share if queue.burst else 0.0)
 
 
+def batches(queue: Queue) -> tuple[str, ...]:
+    """What is assumed of them, where there are any."""
+    return () if queue.batch == 1 else (f"{queue.batch:g} come at once on average, a geometric number",)
+
+
 def mmc(queue: Queue) -> Figures:
-    """Exact. The wait is 0, or exponential with rate c mu - lambda."""
+    """Exact, also where a geometric number comes at once. The wait is 0, or exponential with rate (c mu - lambda) / batch."""
     mu, servers = 1 / queue.service, queue.servers
-    waits = erlang.waits(servers, queue.offered)
-    drain = servers * mu - queue.rate
+    waits = erlang.waits(servers, queue.offered, queue.batch)
+    drain = (servers * mu - queue.rate) / queue.batch
 
     def response(at: float) -> float:
         if abs(drain - mu) < 1e-7 * mu:  # the two rates are one: the limit
@@ -48,8 +54,8 @@ def mmc(queue: Queue) -> Figures:
         mean_wait=waits / drain,
         wait=lambda at: waits * math.exp(-drain * at),
         response=response,
-        method="M/M/c: Erlang C by the recursion; wait and response in closed form",
-        assumptions=(POISSON, "service times are exponential", FIRST_COME),
+        method=f"{'M/M/c' if queue.batch == 1 else 'M^[X]/M/c'}: Erlang C by the recursion; wait and response in closed form",
+        assumptions=(POISSON, *batches(queue), "service times are exponential", FIRST_COME),
     )
 
 

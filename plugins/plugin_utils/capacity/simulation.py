@@ -1,7 +1,7 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A seeded simulation of one queue, for what formulas are poor at: bursts, heavy tails, a bounded queue of general times.
+"""A seeded simulation of one queue, for what formulas are poor at: bursts, heavy tails, batches, a bounded queue of general times.
 
 Independent replications, each from an empty queue; the first part of each is thrown away (ten relaxation times, at least a fifth of
 what is kept). Intervals are Student's, at 95 %, over the replications: they say how sure the simulation is, not the inputs.
@@ -16,7 +16,7 @@ from heapq import heapreplace
 
 from .laws import Law
 from .model import Burst, Figures, Queue, Times
-from .queues import FIRST_COME, relaxation
+from .queues import FIRST_COME, batches, relaxation
 from .student import interval
 
 LEAST, MOST = 50_000, 200_000  # requests that are kept of a replication
@@ -90,7 +90,7 @@ def _assumptions(queue: Queue) -> tuple[str, ...]:
     law = Law(queue.service, queue.service_scv, queue.law)
     service = f"service times are {law.kind} with a coefficient of {queue.service_scv:g}"
     bounded = () if room is None else (f"{room} can wait in a queue, who finds no room is lost",)
-    return (arrivals, service, *bounded, FIRST_COME)
+    return (arrivals, *batches(queue), service, *bounded, FIRST_COME)
 
 
 def _replication(queue: Queue, warm: int, kept: int, seed: str) -> dict[str, float]:
@@ -135,9 +135,10 @@ def _serve(
 
 
 def _arrivals(queue: Queue, source: random.Random) -> Iterator[float]:
-    if queue.burst:
-        return _bursts(queue.rate, queue.burst, source)
-    return _renewal(Law(1 / queue.rate, queue.arrival_scv).sampler(source))
+    moments = queue.rate / queue.batch  # a second, at which some come
+    apart = Law(1 / moments, queue.arrival_scv).sampler(source)
+    singly = _bursts(moments, queue.burst, source) if queue.burst else _renewal(apart)
+    return singly if queue.batch == 1 else _batches(singly, queue.batch, source)
 
 
 def _renewal(gap: Callable[[], float]) -> Iterator[float]:
@@ -145,6 +146,15 @@ def _renewal(gap: Callable[[], float]) -> Iterator[float]:
     while True:
         now += gap()
         yield now
+
+
+def _batches(moments: Iterator[float], mean: float, source: random.Random) -> Iterator[float]:
+    """A geometric number at each moment, at least one: each but the first comes with the same chance."""
+    more = 1 - 1 / mean
+    for now in moments:
+        yield now
+        while source.random() < more:
+            yield now
 
 
 def _bursts(rate: float, burst: Burst, source: random.Random) -> Iterator[float]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..prometheus_answer import Answer
-from . import answers, closed, inputs, networks, promql, tell, trend
+from . import answers, closed, closed_visits, inputs, networks, promql, tell, trend
 from .model import Burst, CapacityError, Figures, Slo, Unstable, Workload
 from .simulation import Effort
 
@@ -147,6 +147,7 @@ def _workload(found: Inputs, rate: float) -> Workload:
         room=agent["queue_limit"],
         law=agent["service_law"],
         burst=Burst(**agent["burst"]) if agent["burst"] else None,
+        batch=agent["batch"],
     )
 
 
@@ -273,10 +274,17 @@ def _closed(options: Options) -> dict[str, Any]:
     rounds = closed.closed(stations, think, population)
     shown = sorted({1, population, *(max(1, population * part // 10) for part in range(1, 10))})
     return {
-        "method": "closed network, exact mean value analysis",
-        "assumptions": ["service and think times are exponential", "each agent waits for its answer before it goes on"],
+        "method": "closed network, exact mean value analysis; percentiles by the arrival theorem, exact",
+        "assumptions": [
+            "service and think times are exponential",
+            "each agent waits for its answer before it goes on",
+            "percentiles are of one visit: those of a whole round depend on the order of its visits, which is not known",
+        ],
         "knee": closed.knee(stations, think),
-        "rounds": [asdict(rounds[n - 1]) for n in shown],
+        "rounds": [
+            asdict(rounds[n - 1]) | {"visits": {name: asdict(times) for name, times in found.items()}}
+            for n, found in zip(shown, closed_visits.visits(stations, think, shown), strict=True)
+        ],
     }
 
 

@@ -94,4 +94,6 @@ def _closed(found: Found) -> Iterator[str]:
         f"closed: {last['population']} agents make {last['throughput']:.4g} rounds/s and wait {last['response']:.3g} s for each;"
         f" {busiest} is {last['utilisations'][busiest]:.1%} busy"
     )
+    for name, times in last["visits"].items():
+        yield f"closed: a visit of {name} takes {times['mean']:.3g} s, p95 {times['p95']:.3g}, p99 {times['p99']:.3g} s"
     yield f"closed: from about {found['knee']:.0f} agents on {busiest} is the limit"

@@ -12,7 +12,7 @@ from ..capacity import answers
 from ..capacity.model import Burst, Figures, Slo, Unstable, Workload
 from ..capacity.study import Ask, study
 
-_NOT_HERE: dict[str, Any] = {"instances": None, "zones": None, "history": None}
+_NOT_HERE: dict[str, Any] = {"instances": None, "batch": 1.0, "zones": None, "history": None}
 _SLO = {"measure": "p95", "of": "response", "loss": 0.001}
 
 

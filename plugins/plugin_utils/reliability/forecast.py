@@ -81,7 +81,7 @@ def forecast(
         basis=Basis(
             _method(model, aging),
             _assumptions(instances, model),
-            tuple(_doubts(instances, fit, found, horizon, window, counted=counted)),
+            (*_doubts(instances, fit, found, horizon, window, counted=counted), *_new(instances, model, age)),
             window,
             sum(one.samples for one in instances),
             confidence,
@@ -160,6 +160,16 @@ def _doubts(
             f"most outages are as short as the step of {in_words(step)}: times to repair are no finer than that"
         )
     return doubts + _unlike(instances, fit)
+
+
+def _new(instances: Sequence[Observed], model: str, age: float) -> list[str]:
+    """Where the rate depends on the age, the answer for a new instance is none for those that run."""
+    ages = [one.age for one in instances if one.age]
+    if model != "weibull" or age or not ages:
+        return []
+    return [
+        f"the probability is that of a new instance; those that run are up to {in_words(max(ages))} old: give their age"
+    ]
 
 
 def _unlike(instances: Sequence[Observed], fit: Exponential) -> list[str]:

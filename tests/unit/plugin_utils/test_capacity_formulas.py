@@ -233,6 +233,9 @@ METHODS: list[tuple[Queue, str]] = [
     (replace(MARKOV, arrival_scv=2.0), "simulation"),
     (replace(MARKOV, service_scv=4.0), "simulation"),
     (replace(MARKOV, burst=BURSTY), "simulation"),
+    (replace(MARKOV, batch=4.0), "M^[X]/M/c:"),
+    (replace(MARKOV, batch=4.0, service_scv=0.5), "simulation"),
+    (replace(MARKOV, batch=4.0, room=9), "simulation"),
     (replace(MARKOV, law="pareto"), "simulation"),
     (replace(MARKOV, room=9, service_scv=0.5), "simulation"),
     (Queue(15.0, 1.0, 20, arrival_scv=0.5), "simulation"),
@@ -289,7 +292,7 @@ def test_smallest_number_is_the_smallest() -> None:
 def test_sizing_of_ten_thousand_costs_one_recursion() -> None:
     found = answers.size(Workload(9_900.0, 1.0), Slo(0.01, "p95", "wait"))
     assert found.figures.wait.p95 <= 0.01 < (found.one_less or found.figures).wait.p95
-    assert len(erlang._known(9_900.0)) <= 2 * found.instances
+    assert len(erlang._known(9_900.0, 1.0)) <= 2 * found.instances
 
 
 @pytest.mark.parametrize(
@@ -314,7 +317,7 @@ def test_unstable_says_the_smallest_count(shared: bool) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"rate": 0.0}, {"rate": math.nan}, {"service": -1.0}, {"arrival_scv": -0.1}, {"instances": 0}, {"room": -1},
+        {"rate": 0.0}, {"rate": math.nan}, {"service": -1.0}, {"arrival_scv": -0.1}, {"instances": 0}, {"room": -1}, {"batch": 0.5},
         {"law": "normal"}, {"law": "deterministic"}, {"law": "hyperexponential", "service_scv": 0.5},
         {"law": "pareto", "service_scv": 0.0},
     ],

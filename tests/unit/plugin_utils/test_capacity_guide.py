@@ -30,7 +30,7 @@ def lines(output: str) -> list[str]:
 
 
 def test_the_examples_are_found() -> None:
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 7
 
 
 @pytest.mark.parametrize(

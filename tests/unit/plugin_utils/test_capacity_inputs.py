@@ -236,3 +236,10 @@ def test_zones_that_do_not_add_up() -> None:
     agents = [{"name": "a", "rate": 1, "service_time": 0.1, "instances": 3, "zones": {"x": 1, "y": 1}}]
     with pytest.raises(CapacityError, match="a: zones: 2 instances, but instances says 3"):
         study(options(agents=agents, lose_zone="x"))
+
+
+@pytest.mark.parametrize(("window", "step"), [("40s", "1s"), ("90s", "1s"), ("2m", "1m"), ("7d", "1m")])
+def test_a_window_without_a_whole_minute_of_the_clock_is_looked_at_finely(window: str, step: str) -> None:
+    asked = promql.queries({"requests": "made", "busy": "now"}, window)
+    assert asked["peak"] == f"max_over_time(sum(rate(made[5m]))[{window}:{step}])"
+    assert asked["busy_peak"] == f"max_over_time(sum(now)[{window}:{step}])"

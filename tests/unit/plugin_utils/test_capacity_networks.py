@@ -3,17 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks of plugin_utils/capacity, open and closed, and trends."""
 
+import heapq
 import random
 from fractions import Fraction
 from itertools import pairwise
 
+import mpmath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import networks
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.closed import Station, closed, knee
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.closed_visits import visits
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import CapacityError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.student import interval
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.trend import saturates
 
 CALLS = {"planner": {"search": 2.0, "memory": 0.5}, "search": {"memory": 1.0}, "memory": {"planner": 0.1}}
@@ -123,6 +127,78 @@ def test_machine_repair() -> None:
     assert closed([Station("men", repair, men)], up, machines)[-1].throughput == pytest.approx(
         float(working / Fraction(up)), rel=1e-10
     )
+
+
+@pytest.mark.parametrize(("stations", "think", "population"), CLOSED)
+def test_a_visit_takes_as_long_as_mean_values_say(stations: list[Station], think: float, population: int) -> None:
+    """Two ways to the mean, by all that one may find there and by the recursion of means."""
+    populations = [1, 2, population // 2, population]
+    rounds = closed(stations, think, population)
+    for number, times in zip(populations, visits(stations, think, populations), strict=True):
+        for station in stations:
+            in_a_round = rounds[number - 1].responses[station.name]
+            assert times[station.name].mean == pytest.approx(in_a_round / station.visits, rel=1e-9)
+            assert times[station.name].p50 < times[station.name].p95 < times[station.name].p99
+
+
+@pytest.mark.parametrize(("servers", "population", "think"), [(1, 8, 4.0), (3, 14, 3.0), (3, 2, 1.0), (2, 12, 0.0)])
+def test_percentiles_of_a_visit_with_50_digits(servers: int, population: int, think: float) -> None:
+    """One station, as the machine repair model; who finds j waits for a gamma of j - servers + 1 departures, then for its own."""
+    with mpmath.workdps(50):
+        weights = [mpmath.mpf(1) if think or n == population - 1 else mpmath.mpf(0) for n in range(population)]
+        for n in range(1, population if think else 0):
+            weights[n] = weights[n - 1] * (population - n) / mpmath.mpf(think) / min(n, servers)
+        total = mpmath.fsum(weights)
+
+        def beyond(at: mpmath.mpf) -> mpmath.mpf:
+            found = mpmath.mpf(0)
+            for there, weight in enumerate(weights):
+                waits = there - servers + 1
+                if waits <= 0:
+                    found += weight * mpmath.exp(-at)
+                else:  # by the departures, and the time they take: a density of a gamma, before an exponential
+                    gone = mpmath.gammainc(waits, servers * at, regularized=True)
+                    work = mpmath.quad(
+                        lambda x, k=waits: mpmath.exp(-(at - x)) * servers**k * x ** (k - 1) * mpmath.exp(-servers * x),
+                        [0, at / 2, at],
+                    )
+                    found += weight * (gone + work / mpmath.factorial(waits - 1))
+            return found / total
+
+        (times,) = visits([Station("men", 1.0, servers)], think, [population])
+        for part, seconds in ((0.5, times["men"].p50), (0.95, times["men"].p95), (0.99, times["men"].p99)):
+            assert float(beyond(mpmath.mpf(seconds))) == pytest.approx(1 - part, rel=1e-7)
+
+
+def test_a_fleet_simulated() -> None:
+    """Of two stations, event by event, in ten replications; one that comes by a coin's toss to either."""
+    stations, think, population = [Station("a", 0.2, 2, visits=0.5), Station("b", 0.5, visits=0.5)], 3.0, 16
+    seen: dict[str, list[float]] = {"a": [], "b": []}
+    for seed in range(10):
+        source, taken = random.Random(seed), dict[str, list[float]](a=[], b=[])
+        free = {station.name: [0.0] * station.servers for station in stations}
+        coming = [(source.expovariate(1 / think), agent) for agent in range(population)]
+        heapq.heapify(coming)
+        for number in range(40_000):
+            now, agent = heapq.heappop(coming)
+            station = source.choice(stations)
+            start = max(now, free[station.name][0])
+            end = start + source.expovariate(1 / station.service)
+            heapq.heapreplace(free[station.name], end)
+            heapq.heappush(coming, (end + source.expovariate(1 / think), agent))
+            if number > 2000:
+                taken[station.name].append(end - now)
+        for name, times in taken.items():
+            seen[name].append(sorted(times)[int(0.95 * len(times))])
+    (expected,) = visits(stations, think, [population])
+    for name, found in seen.items():
+        low, high = interval(found, 0.999)
+        assert low <= expected[name].p95 <= high, name
+
+
+def test_visits_in_a_large_fleet_beyond_its_knee() -> None:
+    (times,) = visits([Station("gateway", 0.125, 40), Station("store", 0.003)], 10.0, [4000])
+    assert times["gateway"].p95 < 2 * times["gateway"].mean  # far beyond the knee all wait alike
 
 
 def test_knee_and_bounds() -> None:

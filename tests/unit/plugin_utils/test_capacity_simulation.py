@@ -11,6 +11,7 @@ import mpmath
 import pytest
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import queues
+from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.answers import answer
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.laws import Law
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model import (
     Burst,
@@ -18,6 +19,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.model i
     Figures,
     Queue,
     Slo,
+    Workload,
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.simulation import Effort, simulate
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.student import interval, quantile
@@ -150,3 +152,55 @@ def test_another_simulation_agrees() -> None:
         low, high = interval(theirs, 0.999)
         assert low <= seen.intervals[name][1], name
         assert seen.intervals[name][0] <= high, name
+
+
+def with_batches(queue: Queue, most: int) -> float:
+    """The mean number in M^[X]/M/c, geometric batches, from its balance equations, a state after the other up to ``most``."""
+    mean, more, some = queue.batch, 1 - 1 / queue.batch, queue.rate / queue.batch
+    chances = [1.0]
+    for n in range(most):
+        # what leaves n: those that come, and those that go; what enters it from below: i to n, and from above
+        below = sum(chances[i] * some * more ** (n - i - 1) / mean for i in range(n))
+        leaves = chances[n] * (some + min(n, queue.servers) / queue.service)
+        chances.append((leaves - below) * queue.service / min(n + 1, queue.servers))
+    return sum(n * p for n, p in enumerate(chances)) / sum(chances)
+
+
+@pytest.mark.parametrize(("servers", "batch"), [(1, 3.0), (4, 2.5), (8, 6.0)])
+def test_batches_by_their_balance_equations(servers: int, batch: float) -> None:
+    queue = Queue(0.5 * servers, 1.0, servers, batch=batch)
+    assert queues.mmc(queue).response.mean == pytest.approx(with_batches(queue, 250) / queue.rate, rel=1e-6)
+
+
+def test_batches_before_one_server() -> None:
+    """Gross and Harris, M^[X]/M/1: L = rho (1 + E[X^2] / E[X]) / (2 (1 - rho)); of a geometric number E[X^2] / E[X] is 2 m - 1."""
+    figures = queues.mmc(Queue(0.6, 1.0, 1, batch=4.0))
+    assert figures.response.mean == pytest.approx(0.6 * (1 + 7) / (2 * 0.4) / 0.6)
+    assert figures.response.p95 == pytest.approx(figures.response.mean * float(mpmath.log(20)))  # it is exponential
+
+
+@pytest.mark.parametrize("queue", [Queue(2.0, 1.0, 4, batch=3.0), Queue(12.0, 1.0, 20, batch=2.0)])
+def test_batches_simulated(queue: Queue) -> None:
+    seen, exact = simulate(queue), queues.mmc(queue)
+    holds(seen, "response.mean", exact.response.mean)
+    holds(seen, "response.p95", exact.response.p95)
+    holds(seen, "waits", exact.waits)
+
+
+def test_batches_that_are_dealt_out_are_smaller() -> None:
+    """Each of a batch to one of two queues by chance; simulated one by one. What a single one then sees is its own M^[X]/M/1."""
+    import random
+
+    source, free, times, now = random.Random(11), [0.0, 0.0], list[float](), 0.0
+    workload = Workload(1.2, 1.0, 2, shared=False, batch=5.0)
+    for _batch in range(40_000):
+        now += source.expovariate(workload.rate / workload.batch)
+        while True:
+            server = source.randrange(2)
+            free[server] = max(free[server], now) + source.expovariate(1.0)
+            times.append(free[server] - now)
+            if source.random() < 1 / workload.batch:
+                break
+    means = [sum(times[i : i + 4000]) / 4000 for i in range(4000, len(times) - 4000, 4000)]
+    low, high = interval(means, 0.999)
+    assert low <= answer(workload).response.mean <= high

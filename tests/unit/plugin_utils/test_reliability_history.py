@@ -184,6 +184,13 @@ def test_a_forecast_finds_what_it_was_made_of(shape: float, model: str) -> None:
     assert (found.failures, found.basis.confidence) == (32, 0.9)
 
 
+@pytest.mark.parametrize(("shape", "age", "named"), [(1.0, 0.0, False), (3.0, 0.0, True), (3.0, 30_000.0, False)])
+def test_an_age_that_is_not_given_is_named_where_it_matters(shape: float, age: float, named: bool) -> None:
+    old = observe("old", [(0.0, 0.0)] + [(STEP * i, 1.0) for i in range(1, 2001)])
+    doubts = forecast([*simulated(1, shape), old], 20_000, age=age).basis.warnings
+    assert named == any("those that run are up to 5.55 h old: give their age" in doubt for doubt in doubts)
+
+
 def warnings(*histories: str, horizon: float = 10, **given: Any) -> str:
     return "; ".join(forecast([seen(text) for text in histories], horizon, **given).basis.warnings)
 
