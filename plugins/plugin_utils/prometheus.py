@@ -98,13 +98,12 @@ class Connection:
         )  # fmt: skip
 
     def arguments(self) -> dict[str, Any]:
-        """What `requests` is to be given for it."""
+        """What `requests` is to be given for it, besides the timeout."""
         cert = (self.client_cert, self.client_key or self.client_cert)
         return {
             "auth": self._sign,  # also without a header: else ~/.netrc is looked at
             "cert": cert if self.client_cert else None,
             "verify": self.ca_path or True if self.validate_certs else False,
-            "timeout": self.timeout,
             "allow_redirects": False,  # to whom credentials go is not for a server to say
         }
 
@@ -229,8 +228,9 @@ class Client:
             self._session.request(
                 self._method,
                 connection.url + question.path,
-                **{"data" if self._method == "POST" else "params": fields},
+                **{"data" if self._method == "POST" else "params": fields},  # type: ignore[arg-type]
                 **connection.arguments(),
+                timeout=connection.timeout,
                 stream=True,
             ) as response,
         ):

@@ -33,7 +33,8 @@ def connection(url: str, options: Mapping[str, Any], place: Callable[[str], str]
     given = ArgumentSpecValidator(PROMETHEUS, **PROMETHEUS_RULES).validate({"timeout": TIMEOUT, **options, "url": url})
     if given.error_messages:
         raise SilenceError(f"agentfactory_alertmanager: {'; '.join(given.error_messages)}")
-    from .prometheus import Connection, PrometheusError  # only where there is an Alertmanager
+    from .prometheus import Connection  # only where there is an Alertmanager
+    from .prometheus_answer import PrometheusError
 
     try:
         return Connection.of(given.validated_parameters, place)
@@ -70,12 +71,13 @@ def _ask(there: "Connection", method: str, path: str, document: dict[str, Any] |
         import requests
     except ImportError:
         raise SilenceError("the Python package requests is not installed here") from None
-    from .prometheus import PrometheusError, translated
+    from .prometheus import translated
+    from .prometheus_answer import PrometheusError
 
     url = f"{there.url}/api/v2/{path}"
     try:
         with translated(there.timeout):
-            answer = requests.request(method, url, json=document, **there.arguments())
+            answer = requests.request(method, url, json=document, timeout=there.timeout, **there.arguments())
     except PrometheusError as error:
         raise SilenceError(f"{url}: {error}") from error
     if answer.status_code != 200:

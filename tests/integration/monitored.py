@@ -61,7 +61,8 @@ class Monitored:
         names = ",".join(f"IP:{host.address}" for host in self.fleet.lab.hosts)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "60", "-subj",
-             "/CN=lab", "-addext", f"subjectAltName={names}", "-addext", "keyUsage=keyCertSign,digitalSignature", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+             "/CN=lab", "-addext", f"subjectAltName={names}",
+             "-addext", "keyUsage=keyCertSign,digitalSignature", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
             check=True, capture_output=True,
         )  # fmt: skip
         certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
@@ -72,7 +73,8 @@ class Monitored:
                 {
                     "monitoring_certificate": certificate, "monitoring_key": key, "monitoring_ca": certificate,
                     "monitoring_web_certificate": certificate, "monitoring_web_key": key, "monitoring_web_password": WEB_PASSWORD,
-                    "monitoring_password": PASSWORD, "monitoring_more_users": dict([FORMER]), "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
+                    "monitoring_password": PASSWORD, "monitoring_more_users": dict([FORMER]),
+                    "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
                     "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
                     "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
                     "monitoring_receivers": [
@@ -113,7 +115,7 @@ class Monitored:
     def get(self, port: int, path: str) -> Any:
         """What the API of Prometheus or Alertmanager says."""
         there = self.connection(port)
-        answer = requests.get(there.url + path, **there.arguments())
+        answer = requests.get(there.url + path, timeout=there.timeout, **there.arguments())
         answer.raise_for_status()
         return answer.json()
 

@@ -26,7 +26,8 @@ from .monitored import FORMER, PASSWORD, WEB_PASSWORD, Monitored
 
 # Something else to scrape: any page of metrics will do, and this one is not to be had without the password.
 EXTRA = {
-    "job_name": "extra", "scheme": "https", "tls_config": {"insecure_skip_verify": True}, "static_configs": [{"targets": ["127.0.0.1:9093"]}],
+    "job_name": "extra", "scheme": "https", "tls_config": {"insecure_skip_verify": True},
+    "static_configs": [{"targets": ["127.0.0.1:9093"]}],
     "basic_auth": {"username": "operator", "password_file": "/etc/prometheus/agentfactory/web-password"},
 }  # fmt: skip
 GRAFANA = """

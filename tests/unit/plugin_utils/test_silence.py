@@ -18,7 +18,6 @@ import pytest
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
 
-
 QUIET = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 
 
