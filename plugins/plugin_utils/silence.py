@@ -7,18 +7,16 @@ The silence is lifted at the end, and ends by itself if the controller dies. Tha
 rollout from going on. Source: the OpenAPI document of Alertmanager's API v2.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from .argspec import PROMETHEUS, PROMETHEUS_RULES
-
-if TYPE_CHECKING:
-    from .prometheus import Connection
+from .prometheus import Connection, translated
+from .prometheus_answer import PrometheusError
+from .prometheus_argspec import PROMETHEUS, PROMETHEUS_RULES
 
 TIMEOUT = 5
 WAVE = timedelta(minutes=15)
@@ -28,21 +26,18 @@ class SilenceError(RuntimeError):
     """Alertmanager did not do as it was asked; the text says why, for a warning."""
 
 
-def connection(url: str, options: Mapping[str, Any], place: Callable[[str], str] = os.path.expanduser) -> "Connection":
-    """How to ask an Alertmanager: `options` are those of `PROMETHEUS`; ``place`` says where a relative path is."""
+def connection(url: str, options: Mapping[str, Any]) -> Connection:
+    """How to ask an Alertmanager: `options` are those of `PROMETHEUS`."""
     given = ArgumentSpecValidator(PROMETHEUS, **PROMETHEUS_RULES).validate({"timeout": TIMEOUT, **options, "url": url})
     if given.error_messages:
         raise SilenceError(f"agentfactory_alertmanager: {'; '.join(given.error_messages)}")
-    from .prometheus import Connection  # only where there is an Alertmanager
-    from .prometheus_answer import PrometheusError
-
     try:
-        return Connection.of(given.validated_parameters, place)
+        return Connection.of(given.validated_parameters)
     except PrometheusError as error:
         raise SilenceError(f"agentfactory_alertmanager: {error}") from error
 
 
-def begin(there: "Connection", hosts: Iterable[str], environment: str, waves: int, who: str, run: str) -> str:
+def begin(there: Connection, hosts: Iterable[str], environment: str, waves: int, who: str, run: str) -> str:
     """Silence the agents' alerts of these hosts for a quarter of an hour a wave. Returns the silence's id."""
     now = datetime.now(UTC)
     names = "|".join(re.escape(host) for host in hosts)
@@ -61,19 +56,16 @@ def begin(there: "Connection", hosts: Iterable[str], environment: str, waves: in
         raise SilenceError(f"{there.url}: the answer names no silence: is this an Alertmanager?") from None
 
 
-def lift(there: "Connection", silence: str) -> None:
+def lift(there: Connection, silence: str) -> None:
     """End a silence now."""
     _ask(there, "DELETE", f"silence/{silence}")
 
 
-def _ask(there: "Connection", method: str, path: str, document: dict[str, Any] | None = None) -> Any:
+def _ask(there: Connection, method: str, path: str, document: dict[str, Any] | None = None) -> Any:
     try:
         import requests
     except ImportError:
         raise SilenceError("the Python package requests is not installed here") from None
-    from .prometheus import translated
-    from .prometheus_answer import PrometheusError
-
     url = f"{there.url}/api/v2/{path}"
     try:
         with translated(there.timeout):
