@@ -28,7 +28,7 @@ from .monitored import FORMER, PASSWORD, WEB_PASSWORD, Monitored
 EXTRA = {
     "job_name": "extra", "scheme": "https", "tls_config": {"insecure_skip_verify": True},
     "static_configs": [{"targets": ["127.0.0.1:9093"]}],
-    "basic_auth": {"username": "operator", "password_file": "/etc/prometheus/agentfactory/web-password"},
+    "basic_auth": {"username": "operator", "password_file": "/etc/prometheus/agentfactory/web/password"},
 }  # fmt: skip
 GRAFANA = """
 getent group grafana >/dev/null || groupadd --system grafana
