@@ -56,7 +56,7 @@ EXAMPLES = r"""
 - name: Say whom to scrape
   ansible.builtin.copy:
     content: "{{ lookup('agentfactory.core.monitoring', 'hosts', port=9100) | to_nice_json }}"
-    dest: /etc/prometheus/targets/node.json
+    dest: /etc/prometheus/targets/node/production.json
     mode: "0644"
 """
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from . import faults
-from .harness import Fleet, Host, Shelf, until
+from .harness import ENVIRONMENT, Fleet, Host, Shelf, until
 from .monitored import Monitored
 
 MINUTE = 3
@@ -240,7 +240,7 @@ def outage(monitored: Monitored, ill: Patients) -> Iterator[datetime]:
     began = datetime.now(UTC)
     faults.podman("kill", first)
     second.sh("systemctl stop agentfactory-exporter")
-    targets = "/etc/prometheus/agentfactory/targets/agentfactory.json"
+    targets = f"/etc/prometheus/agentfactory/targets/agentfactory/{ENVIRONMENT}.json"
     left = [one for one in faults.read(monitored.server, targets) if one["labels"]["host"] != third.name]
     monitored.server.sh(f"cat > {targets}", data=json.dumps(left))
     yield began
