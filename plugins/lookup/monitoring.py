@@ -18,6 +18,7 @@ options:
       - V(agents) gives the targets of the agents' own metrics, where their manifests name some.
       - V(expected) gives recording rules that say which agents the fleet expects and how many of each it needs, the agents' objectives and
         token budgets, and which hosts are in maintenance (C(agentfactory_maintenance)).
+      - V(environment) gives what the fleet is called.
       - V(exporter) gives the path on the controller of the exporter's program.
       - V(programs) gives the paths on the host of those of O(names) that come from O(archives), by name.
       - V(fetched) gives these programs as C({src, dest}), after it has fetched the archives and checked their digests.
@@ -55,7 +56,7 @@ EXAMPLES = r"""
 - name: Say whom to scrape
   ansible.builtin.copy:
     content: "{{ lookup('agentfactory.core.monitoring', 'hosts', port=9100) | to_nice_json }}"
-    dest: /etc/prometheus/targets/node.json
+    dest: /etc/prometheus/targets/node/production.json
     mode: "0644"
 """
 
@@ -81,16 +82,16 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import (
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import GROUP
 
-TERMS = ("hosts", "agents", "expected", "exporter", "programs", "fetched", "too_old")
+TERMS = ("hosts", "agents", "expected", "environment", "exporter", "programs", "fetched", "too_old")
 
 
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
         self.set_options(var_options=variables, direct=kwargs)
+        if len(terms) != 1 or terms[0] not in TERMS:
+            raise AnsibleError(f"give one term of {', '.join(TERMS)}")
         try:
             return [self._one(terms[0], variables or {})]
-        except (IndexError, KeyError) as error:
-            raise AnsibleError(f"the first term must be one of {', '.join(TERMS)}") from error
         except (declare.DeclarationError, run.RunError, programs.ProgramError, tree.PackageError) as error:
             raise AnsibleError(str(error)) from error
 
@@ -98,16 +99,17 @@ class LookupModule(LookupBase):
         if term == "exporter":
             return monitoring.exporter(_version())
         if term == "hosts":
+            if self.get_option("port") is None:
+                raise AnsibleError("port: is missing: of which exporter?")
             return monitoring.hosts(_members(variables), int(self.get_option("port")))
+        if term == "environment":
+            return _of_fleet(variables, "agentfactory_environment")
         if term in ("agents", "expected"):
-            members = _members(variables)
-            artifacts = str(variables["hostvars"][members[0].name]["agentfactory_artifacts"]) if members else ""
-            return (monitoring.agents if term == "agents" else expectations.expected)(members, artifacts)
+            found = monitoring.agents if term == "agents" else expectations.expected
+            return found(_members(variables), _of_fleet(variables, "agentfactory_artifacts"))
         if term == "too_old":
             return programs.candidates_too_old(self.get_option("policy"))
-        if term in ("programs", "fetched"):
-            return self._programs(term)
-        raise KeyError(term)
+        return self._programs(term)
 
     def _programs(self, term: str) -> Any:
         given = {name: self.get_option(name) for name in ("archives", "architectures", "machine")}
@@ -120,10 +122,23 @@ class LookupModule(LookupBase):
         return [{"src": path, "dest": paths[name]} for name, path in archives.fetch(self.get_option("names")).items()]
 
 
-def _members(variables: dict[str, Any]) -> list[monitoring.Member]:
-    if GROUP not in variables["groups"]:
+def _names(variables: dict[str, Any]) -> list[str]:
+    """The fleet's hosts. A group of this name that somebody else has made is none."""
+    names = list(variables["groups"].get(GROUP, []))
+    if GROUP not in variables["groups"] or any(
+        "agentfactory_artifacts" not in variables["hostvars"][name] for name in names[:1]
+    ):
         raise AnsibleError("there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet'")
-    return [monitoring.Member.of(name, variables["hostvars"][name]) for name in variables["groups"][GROUP]]
+    return names
+
+
+def _members(variables: dict[str, Any]) -> list[monitoring.Member]:
+    return [monitoring.Member.of(name, variables["hostvars"][name]) for name in _names(variables)]
+
+
+def _of_fleet(variables: dict[str, Any], name: str) -> str:
+    """A variable that is the same on all of the fleet's hosts; empty where it has none."""
+    return "".join(str(variables["hostvars"][host][name]) for host in _names(variables)[:1])
 
 
 def _version() -> str:

@@ -277,23 +277,28 @@ def _silence(variables: dict[str, Any], planned: rollout.Plan) -> None:
         return
     from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
 
-    who = whoami.who(variables)
+    who, waves = whoami.who(variables), len(planned["batches"])
     try:
-        found = silence.begin(
-            str(url), planned["hosts"], planned["environment"], len(planned["batches"]), who["user"], who["run"]
-        )
+        there = silence.connection(str(url), _how_to_ask(variables, planned))
+        found = silence.begin(there, planned["hosts"], planned["environment"], waves, who["user"], who["run"])
     except silence.SilenceError as error:
         Display().warning(f"no silence is set, so somebody may be paged for this rollout: {error}")
     else:
         ledger.append({"phase": "silence", "url": str(url), "silence": found})
 
 
-def _lift(ledger: Ledger) -> None:
+def _how_to_ask(variables: dict[str, Any], planned: rollout.Plan) -> dict[str, Any]:
+    """The host's variable, and never the play's, which comes as it was written: a secret in it may still be a template."""
+    return dict(variables["hostvars"][planned["hosts"][0]].get("agentfactory_alertmanager") or {})
+
+
+def _lift(ledger: Ledger, variables: dict[str, Any]) -> None:
     for record in ledger.records("silence"):
         from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
 
         try:
-            silence.lift(record["url"], record["silence"])
+            there = silence.connection(record["url"], _how_to_ask(variables, _plan(variables)))
+            silence.lift(there, record["silence"])
         except silence.SilenceError as error:
             Display().warning(f"the silence of this rollout is not lifted, and ends by itself: {error}")
 
@@ -355,7 +360,7 @@ def _failed(variables: dict[str, Any]) -> list[str]:
     story = rollout_report.Story.read(ledger)
     if (story.staged or story.plan["silent"]) and ledger.once("summary"):
         Display().display("\n" + rollout_report.summary(story))
-        _lift(ledger)
+        _lift(ledger, variables)
     return story.failed()
 
 

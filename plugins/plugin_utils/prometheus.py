@@ -97,6 +97,27 @@ class Connection:
             authorization=authorization, secrets=secrets, **paths,
         )  # fmt: skip
 
+    def arguments(self) -> dict[str, Any]:
+        """What `requests` is to be given for it, besides the timeout."""
+        cert = (self.client_cert, self.client_key or self.client_cert)
+        return {
+            "auth": self._sign,  # also without a header: else ~/.netrc is looked at
+            "cert": cert if self.client_cert else None,
+            "verify": self.ca_path or True if self.validate_certs else False,
+            "allow_redirects": False,  # to whom credentials go is not for a server to say
+        }
+
+    def hide(self, text: str) -> str:
+        """Without the secrets, should somebody send them back."""
+        for secret in self.secrets:
+            text = text.replace(secret, "********") if secret else text
+        return text
+
+    def _sign(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+        if self.authorization:
+            request.headers["Authorization"] = self.authorization
+        return request
+
 
 def _checked(url: str) -> str:
     try:
@@ -172,9 +193,9 @@ class Client:
                 status, place, body = self._exchange(question)
             answer = self._read(status, place, body)
         except PrometheusError as error:
-            error.args = (self._hide(f"{self.connection.url}: {error}"),)
+            error.args = (self.connection.hide(f"{self.connection.url}: {error}"),)
             raise
-        return Answer(answer.type, answer.series, [self._hide(text) for text in answer.warnings])
+        return Answer(answer.type, answer.series, [self.connection.hide(text) for text in answer.warnings])
 
     def _read(self, status: int, place: str, body: bytes) -> Answer:
         if status in REFUSED:
@@ -186,7 +207,7 @@ class Client:
         try:
             answer = parse(body)
         except NoAnswer as error:
-            excerpt = _excerpt(self._hide(body.decode("utf-8", "replace")))
+            excerpt = _excerpt(self.connection.hide(body.decode("utf-8", "replace")))
             wrong = f"status {status}, and this is no answer of the API ({error}): {excerpt}"
             raise (Unavailable if status in NOBODY_BEHIND else NoAnswer)(wrong) from error
         except PrometheusError as error:
@@ -202,18 +223,14 @@ class Client:
         connection = self.connection
         fields = question.fields() | {"timeout": f"{connection.timeout:.3f}"}
         until = time.monotonic() + connection.timeout
-        cert = (connection.client_cert, connection.client_key or connection.client_cert)
         with (
-            _translated(connection.timeout),
+            translated(connection.timeout),
             self._session.request(
                 self._method,
                 connection.url + question.path,
                 **{"data" if self._method == "POST" else "params": fields},  # type: ignore[arg-type]
-                auth=self._sign,  # also without a header: else ~/.netrc is looked at
-                cert=cert if connection.client_cert else None,  # type: ignore[arg-type]
-                verify=connection.ca_path or True if connection.validate_certs else False,
+                **connection.arguments(),
                 timeout=connection.timeout,
-                allow_redirects=False,  # to whom credentials go is not for a server to say
                 stream=True,
             ) as response,
         ):
@@ -224,20 +241,10 @@ class Client:
                     raise TimedOut(f"no whole answer within {connection.timeout:g} s")
             return response.status_code, response.headers.get("Location", ""), bytes(body)
 
-    def _sign(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
-        if self.connection.authorization:
-            request.headers["Authorization"] = self.connection.authorization
-        return request
-
-    def _hide(self, text: str) -> str:
-        """Without the secrets, should somebody send them back."""
-        for secret in self.connection.secrets:
-            text = text.replace(secret, "********") if secret else text
-        return text
-
 
 @contextmanager
-def _translated(timeout: float) -> Iterator[None]:
+def translated(timeout: float) -> Iterator[None]:
+    """Whatever `requests` raises becomes a PrometheusError that says why."""
     import requests
     import urllib3
 

@@ -8,9 +8,15 @@ rollout from going on. Source: the OpenAPI document of Alertmanager's API v2.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .prometheus import Connection, translated
+from .prometheus_answer import PrometheusError
+from .prometheus_argspec import PROMETHEUS, PROMETHEUS_RULES
 
 TIMEOUT = 5
 WAVE = timedelta(minutes=15)
@@ -20,15 +26,24 @@ class SilenceError(RuntimeError):
     """Alertmanager did not do as it was asked; the text says why, for a warning."""
 
 
-def begin(url: str, hosts: Iterable[str], environment: str, waves: int, who: str, run: str) -> str:
+def connection(url: str, options: Mapping[str, Any]) -> Connection:
+    """How to ask an Alertmanager: `options` are those of `PROMETHEUS`."""
+    given = ArgumentSpecValidator(PROMETHEUS, **PROMETHEUS_RULES).validate({"timeout": TIMEOUT, **options, "url": url})
+    if given.error_messages:
+        raise SilenceError(f"agentfactory_alertmanager: {'; '.join(given.error_messages)}")
+    try:
+        return Connection.of(given.validated_parameters)
+    except PrometheusError as error:
+        raise SilenceError(f"agentfactory_alertmanager: {error}") from error
+
+
+def begin(there: Connection, hosts: Iterable[str], environment: str, waves: int, who: str, run: str) -> str:
     """Silence the agents' alerts of these hosts for a quarter of an hour a wave. Returns the silence's id."""
-    if "@" in url:
-        raise SilenceError("agentfactory_alertmanager_url: a name and a password do not belong into a URL")
     now = datetime.now(UTC)
     names = "|".join(re.escape(host) for host in hosts)
     matchers = [("alertname", "Agent.*", True), ("host", names, True), ("environment", environment, False)]
     answer = _ask(
-        "POST", f"{url.rstrip('/')}/api/v2/silences",
+        there, "POST", "silences",
         {
             "matchers": [{"name": n, "value": v, "isRegex": r, "isEqual": True} for n, v, r in matchers],
             "startsAt": now.isoformat(), "endsAt": (now + max(waves, 1) * WAVE).isoformat(),
@@ -38,25 +53,28 @@ def begin(url: str, hosts: Iterable[str], environment: str, waves: int, who: str
     try:
         return str(answer["silenceID"])
     except (KeyError, TypeError):
-        raise SilenceError(f"{url}: the answer names no silence: is this an Alertmanager?") from None
+        raise SilenceError(f"{there.url}: the answer names no silence: is this an Alertmanager?") from None
 
 
-def lift(url: str, silence: str) -> None:
+def lift(there: Connection, silence: str) -> None:
     """End a silence now."""
-    _ask("DELETE", f"{url.rstrip('/')}/api/v2/silence/{silence}")
+    _ask(there, "DELETE", f"silence/{silence}")
 
 
-def _ask(method: str, url: str, document: dict[str, Any] | None = None) -> Any:
+def _ask(there: Connection, method: str, path: str, document: dict[str, Any] | None = None) -> Any:
     try:
-        import requests  # only where there is an Alertmanager
+        import requests
     except ImportError:
         raise SilenceError("the Python package requests is not installed here") from None
+    url = f"{there.url}/api/v2/{path}"
     try:
-        answer = requests.request(method, url, json=document, timeout=TIMEOUT, allow_redirects=False)
-        if answer.status_code != 200:
-            raise SilenceError(f"{url}: status {answer.status_code}: {answer.text[:200]}")
+        with translated(there.timeout):
+            answer = requests.request(method, url, json=document, timeout=there.timeout, **there.arguments())
+    except PrometheusError as error:
+        raise SilenceError(f"{url}: {error}") from error
+    if answer.status_code != 200:
+        raise SilenceError(f"{url}: status {answer.status_code}: {there.hide(answer.text[:200])}")
+    try:
         return answer.json() if answer.content else None
     except requests.JSONDecodeError:
         raise SilenceError(f"{url}: the answer is not JSON: is this an Alertmanager?") from None
-    except requests.RequestException as error:
-        raise SilenceError(f"{url}: {type(error).__name__}") from error

@@ -99,8 +99,13 @@ class Loaded:
             "name": "queue-agent", "instances": self.instances, "rate": RATE, "dispatch": "random", "slo": {"below": BELOW},
             "metrics": {kind: f'{name}{{agent="queue-agent"}}' for kind, name in names.items()},
         }  # fmt: skip
-        url = f"http://{self.monitored.server.address}:9090"
-        options = {"agents": [agent], "window": f"{WINDOW}s", "time": str(at), "url": url}
+        options = {
+            "agents": [agent],
+            "window": f"{WINDOW}s",
+            "time": str(at),
+            "url": self.monitored.connection().url,
+            **self.monitored.access,
+        }
         fleet, name = self.monitored.fleet, self.monitored.server.name
         play = fleet.folder / "capacity.yml"
         task = {"name": "Ask", "agentfactory.core.agent_capacity": options}

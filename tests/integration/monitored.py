@@ -14,13 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
+from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus, silence
 
 from .harness import ROOT, Fleet, Host, Result
 
-PASSWORD = "password-of-the-scrape"
+PASSWORD, WEB_PASSWORD = "password-of-the-scrape", "password-of-the-operator"
+FORMER = ("former", "password-of-before")
 RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
 RULES_ON_SERVER = "/etc/prometheus/agentfactory/rules"
 
@@ -60,15 +62,20 @@ class Monitored:
         names = ",".join(f"IP:{host.address}" for host in self.fleet.lab.hosts)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "60", "-subj",
-             "/CN=lab", "-addext", f"subjectAltName={names}", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+             "/CN=lab", "-addext", f"subjectAltName={names}",
+             "-addext", "keyUsage=keyCertSign,digitalSignature", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
             check=True, capture_output=True,
         )  # fmt: skip
-        certificate = str(folder / "certificate.pem")
+        certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+        (folder / "password").write_text(WEB_PASSWORD + "\n")
+        self.access = {"ca_path": certificate, "username": "operator", "password_file": str(folder / "password")}
         self.variables.write_text(
             yaml.safe_dump(
                 {
-                    "monitoring_certificate": certificate, "monitoring_key": str(folder / "key.pem"), "monitoring_ca": certificate,
-                    "monitoring_password": PASSWORD, "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
+                    "monitoring_certificate": certificate, "monitoring_key": key, "monitoring_ca": certificate,
+                    "monitoring_web_certificate": certificate, "monitoring_web_key": key, "monitoring_web_password": WEB_PASSWORD,
+                    "monitoring_password": PASSWORD, "monitoring_more_users": dict([FORMER]),
+                    "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
                     "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
                     "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
                     "monitoring_receivers": [
@@ -102,8 +109,19 @@ class Monitored:
         yield self
         self.server.sh("systemctl stop receiver")
 
+    def connection(self, port: int = 9090) -> prometheus.Connection:
+        """To Prometheus, or to Alertmanager: both take the same, as an operator would give it in a variable."""
+        return silence.connection(f"https://{self.server.address}:{port}", self.access)
+
+    def get(self, port: int, path: str) -> Any:
+        """What the API of Prometheus or Alertmanager says."""
+        there = self.connection(port)
+        answer = requests.get(there.url + path, timeout=there.timeout, **there.arguments())
+        answer.raise_for_status()
+        return answer.json()
+
     def ask(self, query: str) -> list[dict[str, Any]]:
-        client = prometheus.Client(prometheus.Connection(f"http://{self.server.address}:9090"))
+        client = prometheus.Client(self.connection())
         return [dict(series) for series in client.ask(prometheus.Question(query)).series]
 
     def value(self, query: str) -> float | None:
@@ -145,19 +163,13 @@ class Monitored:
 
     def waits(self, alert: str) -> dict[str, float]:
         """What an alert has to wait for until it is told, at most, as Prometheus and Alertmanager themselves say that they run (s)."""
-
-        def seen(port: int, path: str) -> Any:
-            status, said = self.server.get(port, path)
-            assert status == 200, said
-            return said
-
-        config = yaml.safe_load(seen(9090, "/api/v1/status/config")["data"]["yaml"])
+        config = yaml.safe_load(self.get(9090, "/api/v1/status/config")["data"]["yaml"])
         (job,) = (one for one in config["scrape_configs"] if one["job_name"] == "agentfactory")
         (group, rule), = (
-            (group, rule) for group in seen(9090, "/api/v1/rules?type=alert")["data"]["groups"]
+            (group, rule) for group in self.get(9090, "/api/v1/rules?type=alert")["data"]["groups"]
             for rule in group["rules"] if rule["name"] == alert
         )  # fmt: skip
-        route = yaml.safe_load(seen(9093, "/api/v2/status")["config"]["original"])["route"]
+        route = yaml.safe_load(self.get(9093, "/api/v2/status")["config"]["original"])["route"]
         return {
             "scrape_interval": _seconds(job["scrape_interval"]), "evaluation_interval": float(group["interval"]),
             "for": float(rule["duration"]), "group_wait": _seconds(route["group_wait"]),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
@@ -24,9 +25,14 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheu
 from ..unit.monitoring import grafana_variables
 from .harness import ROOT, Fleet, Lab, Shelf, until
 from .loaded import Loaded
-from .monitored import PASSWORD, Monitored
+from .monitored import FORMER, PASSWORD, WEB_PASSWORD, Monitored
 
-GRAFANAS_PASSWORD = "password-of-grafana"
+# Something else to scrape: any page of metrics will do, and this one is not to be had without the password.
+EXTRA = {
+    "job_name": "extra", "scheme": "https", "tls_config": {"insecure_skip_verify": True},
+    "static_configs": [{"targets": ["127.0.0.1:9093"]}],
+    "basic_auth": {"username": "operator", "password_file": "/etc/prometheus/agentfactory/web/password"},
+}  # fmt: skip
 GRAFANA = """
 getent group grafana >/dev/null || groupadd --system grafana
 mkdir -p /etc/grafana/provisioning/datasources /etc/grafana/provisioning/dashboards
@@ -63,8 +69,7 @@ def monitored(
     folder = tmp_path_factory.mktemp("monitoring")
     made = Monitored(
         module_fleet, folder, groups=("monitoring", "grafana"),
-        monitoring_grafana_packages=[], monitoring_grafana_ca=str(folder / "certificate.pem"), monitoring_grafana_username="grafana",
-        monitoring_grafana_password=GRAFANAS_PASSWORD, monitoring_grafana_prometheus_url="https://prometheus.example.org",
+        monitoring_grafana_packages=[], monitoring_scrape_configs=[EXTRA],
     )  # fmt: skip
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
@@ -84,7 +89,8 @@ def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
     assert again.changed == 0, again.output
     for log in monitored.fleet.folder.glob("*.txt"):
         assert PASSWORD not in log.read_text()
-        assert GRAFANAS_PASSWORD not in log.read_text()
+        assert FORMER[1] not in log.read_text()
+        assert WEB_PASSWORD not in log.read_text()
 
 
 def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
@@ -93,26 +99,39 @@ def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
         lambda: len(monitored.ask('up{job=~"node|agentfactory"} == 1')) == 2 * len(hosts), "all exporters are scraped"
     )
     until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 3 * len(hosts), "all agents are healthy")
+    until(lambda: monitored.ask('up{job="extra"} == 1'), "what is scraped besides")
+    until(lambda: len(monitored.ask('up{job=~"prometheus|alertmanager"} == 1')) == 2, "the server itself is scraped")
     missing = monitored.ask("agentfactory_fleet_agent unless on (host, agent_id) agentfactory_agent_up == 1")
     assert missing == []
     assert {s["labels"]["host"] for s in monitored.ask("agentfactory_agent_memory_bytes > 0")} == hosts
 
 
 def test_the_page_of_status_draws_what_was_scraped(monitored: Monitored, tmp_path: Path) -> None:
-    path, url = tmp_path / "fleet.html", f"http://{monitored.server.address}:9090"
-    arguments = ("-e", "format=html", "-e", f"output={path}", "-e", f"agentfactory_prometheus_url={url}")
-    monitored.fleet.run("status", *arguments).ok()
+    path = tmp_path / "fleet.html"
+    asked = {"agentfactory_prometheus_url": monitored.connection().url, "agentfactory_prometheus": monitored.access}
+    monitored.fleet.run("status", "-e", "format=html", "-e", f"output={path}", "-e", json.dumps(asked)).ok()
     lines = re.findall(r'aria-label="last 6 h: \d+ MiB to \d+ MiB"><path d="M[^"]+"', path.read_text())
     assert len(lines) == 3 * len(monitored.fleet.lab.hosts)
 
 
-@pytest.mark.parametrize("port", [9100, 9472])
+@pytest.mark.parametrize("port", [9100, 9472, 9090, 9093])
 def test_nobody_reads_it_without_the_password(monitored: Monitored, port: int) -> None:
-    host = monitored.fleet.lab.hosts[2]
+    host = monitored.fleet.lab.hosts[2] if port in (9100, 9472) else monitored.server
     assert host.get(port, "/metrics")[0] != 200
     told = host.sh(READ % port)
     assert "agentfactory_" not in told
     assert "node_" not in told
+    assert "alertmanager_" not in told
+
+
+@pytest.mark.parametrize("port", [9100, 9472])
+def test_who_is_let_in_besides(monitored: Monitored, port: int) -> None:
+    """A former name, so that a new password costs no scrape."""
+    for host in monitored.fleet.lab.hosts:
+        answer = requests.get(
+            f"https://{host.address}:{port}/metrics", auth=FORMER, verify=monitored.access["ca_path"], timeout=60
+        )
+        assert answer.status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +199,7 @@ def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(
 
 def test_every_panel_has_data(monitored: Monitored) -> None:
     """Of the dashboards whose series are all here; the others have theirs in the unit tests. A list of alerts may be empty."""
-    client = prometheus.Client(prometheus.Connection(f"http://{monitored.server.address}:9090"))
+    client = prometheus.Client(monitored.connection())
     for name in ("fleet", "agent", "host", "monitoring"):
         dashboard = json.loads((ROOT / f"roles/monitoring/files/dashboards/{name}.json").read_text())
         chosen = grafana_variables.chosen(client, dashboard)
@@ -196,13 +215,13 @@ def test_grafana_is_told_of_prometheus_and_the_dashboards(monitored: Monitored) 
         return yaml.safe_load(monitored.server.sh(f"cat /etc/grafana/provisioning/{path}/agentfactory.yml"))
 
     (source,) = read("datasources")["datasources"]
-    assert (source["type"], source["url"]) == ("prometheus", "https://prometheus.example.org")
-    assert (source["basicAuth"], source["basicAuthUser"]) == (True, "grafana")
+    assert (source["type"], source["url"]) == ("prometheus", monitored.connection().url)
+    assert (source["basicAuth"], source["basicAuthUser"]) == (True, "operator")
     assert source["jsonData"]["timeInterval"] == "2s"
     place = "/etc/grafana/agentfactory"
     files = {"basicAuthPassword": f"{place}/password", "tlsCACert": f"{place}/ca.pem"}
     assert source["secureJsonData"] == {key: f"$__file{{{path}}}" for key, path in files.items()}
-    assert monitored.server.sh(f"cat {place}/password") == GRAFANAS_PASSWORD
+    assert monitored.server.sh(f"cat {place}/password") == WEB_PASSWORD
     assert monitored.server.sh(f"stat -c '%a %U %G' {place}/password") == "640 root grafana"
     (provider,) = read("dashboards")["providers"]
     assert provider["options"] == {"path": f"{place}/dashboards"}
@@ -227,26 +246,71 @@ def test_what_is_predicted_happens_and_the_advice_helps(monitored: Monitored) ->
 
 def test_an_update_is_silenced_while_it_lasts(monitored: Monitored) -> None:
     monitored.fleet.write({"probe-agent": {"instances": 2, "version": "1.1.0"}})
-    url = f"http://{monitored.server.address}:9093"
-    monitored.fleet.deploy("-e", f"agentfactory_alertmanager_url={url}").ok()
-    (silence,) = monitored.server.get(9093, "/api/v2/silences")[1]
+    asked = {
+        "agentfactory_alertmanager_url": monitored.connection(9093).url,
+        "agentfactory_alertmanager": monitored.access,
+    }
+    monitored.fleet.deploy("-e", json.dumps(asked)).ok()
+    (silence,) = monitored.get(9093, "/api/v2/silences")
     names = "|".join(sorted(host.name.replace("-", "\\-") for host in monitored.fleet.lab.hosts))
     matchers = {item["name"]: item["value"] for item in silence["matchers"]}
     assert "|".join(sorted(matchers["host"].split("|"))) == names
     assert silence["status"]["state"] == "expired"
 
 
+# What a run has left that was cut short before its handlers: the file is as declared, and what runs has read another one. And, on each
+# host, a program that is newer than the process.
+CUT_SHORT = """
+cp -p /etc/prometheus/alertmanager.yml /var/tmp/declared.yml
+sed -i 's/^  group_interval: .*/  group_interval: 7m/' /etc/prometheus/alertmanager.yml
+systemctl reload prometheus-alertmanager
+"""
+PUT_BACK = "cat /var/tmp/declared.yml > /etc/prometheus/alertmanager.yml; rm /var/tmp/declared.yml"
+
+
 def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monitored) -> None:
+    """And what an earlier run has left undone is done on the way."""
     others = f"!{monitored.server.name}"
     monitored.fleet.run("destroy", "-e", "agents=all", "-e", "purge=true", "--limit", others).ok()
     monitored.fleet.write({"probe-agent": {"hosts": monitored.server.name, "instances": 2, "version": "1.1.0"}})
+
+    def interval() -> bool:
+        return "group_interval: 7m" in monitored.get(9093, "/api/v2/status")["config"]["original"]
+
+    def running() -> list[str]:
+        script = "systemctl show --property=InvocationID agentfactory-exporter prometheus-node-exporter prometheus 2>&1"
+        return monitored.fleet.lab.on_all(lambda host: host.sh(script))
+
+    monitored.server.sh(CUT_SHORT)
+    until(interval, "Alertmanager has read another file", 60)
+    monitored.server.sh(PUT_BACK)
+    for host in monitored.fleet.lab.hosts:
+        host.sh("touch /opt/agentfactory-exporter/exporter.pyz")
+    before = running()
     monitored.run().ok()
+    until(lambda: not interval(), "Alertmanager has read its file")
+    for was, now in zip(before, running(), strict=True):
+        exporter, node_exporter, *server = zip(was.split(), now.split(), strict=True)
+        assert exporter[0] != exporter[1]
+        assert all(one == other for one, other in server), "Prometheus is told, and not started anew"
+        assert node_exporter[0] == node_exporter[1]
     until(lambda: len(monitored.ask("agentfactory_fleet_agent")) == 2, "two are expected")
     until(lambda: len(monitored.ask("agentfactory_agent_up")) == 2, "two are there")
     assert monitored.ask('ALERTS{alertname="AgentMissing", alertstate="firing"}') == []
 
 
+OTHERS = ("targets/node/other.json", "rules/expected-other.yml")
+
+
 def test_it_can_be_taken_away_again(monitored: Monitored) -> None:
+    """Another fleet that is watched from the same host keeps the server, and nothing of this one."""
+    for path in OTHERS:
+        monitored.server.sh(f"cat > /etc/prometheus/agentfactory/{path}", data="[]" if "json" in path else "groups: []")
+    assert monitored.run("-e", "monitoring_state=absent").ok().changed
+    left = monitored.server.sh("cd /etc/prometheus/agentfactory; find targets rules/expected-* -type f")
+    assert sorted(left.split()) == sorted(OTHERS)
+    until(lambda: monitored.ask("absent(agentfactory_fleet_agent)"), "nothing of this fleet is expected any more", 60)
+    monitored.server.sh("cd /etc/prometheus/agentfactory; rm " + " ".join(OTHERS))
     assert monitored.run("-e", "monitoring_state=absent").ok().changed
     assert monitored.run("-e", "monitoring_state=absent").ok().changed == 0
     for host in monitored.fleet.lab.hosts:

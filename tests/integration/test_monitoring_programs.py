@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from .harness import Fleet, Host, Lab, Result, until
@@ -55,7 +56,8 @@ class Programs:
         self.certificate = folder / "certificate.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-             "/CN=loopback", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", self.certificate],
+             "/CN=loopback", "-addext", f"subjectAltName=IP:127.0.0.1,IP:{self.host.address}",
+             "-addext", "keyUsage=keyCertSign,digitalSignature", "-keyout", folder / "key.pem", "-out", self.certificate],
             check=True, capture_output=True,
         )  # fmt: skip
 
@@ -85,6 +87,10 @@ class Programs:
     def run(self, archives: dict[str, Any], *arguments: str) -> Result:
         variables = self.folder / "variables.yml"
         addresses = {
+            "monitoring_web_certificate": str(self.certificate),
+            "monitoring_web_key": str(self.folder / "key.pem"),
+            "monitoring_web_ca": str(self.certificate),
+            "monitoring_web_password": "password-of-the-operator",
             "monitoring_prometheus_address": "0.0.0.0:9090",
             "monitoring_alertmanager_address": "0.0.0.0:9093",
             "monitoring_evaluation_interval": "2s",
@@ -107,9 +113,20 @@ class Programs:
             said = self.host.sh(f"/proc/$(systemctl show --value -p MainPID {unit})/exe --version 2>&1", check=False)
             if f"version {generation[name]['version']}" not in said:
                 return False
-        status, said = self.host.get(9090, "/api/v1/query?query=count(up==1)")
+        said = self.get(9090, "/api/v1/query?query=count(up==1)")
         # Prometheus itself, Alertmanager, and both exporters of the one host that the fleet has
-        return status == 200 and [item["value"][1] for item in said["data"]["result"]] == ["4"]
+        return [item["value"][1] for item in (said or {"data": {"result": []}})["data"]["result"]] == ["4"]
+
+    def get(self, port: int, path: str) -> Any:
+        """What Prometheus or Alertmanager says over TLS to who knows the password; None while it says nothing."""
+        try:
+            answer = requests.get(
+                f"https://{self.host.address}:{port}{path}", auth=("operator", "password-of-the-operator"),
+                verify=str(self.certificate), timeout=10,
+            )  # fmt: skip
+        except requests.RequestException:
+            return None
+        return answer.json() if answer.ok else None
 
 
 @pytest.fixture(scope="module")
@@ -175,5 +192,5 @@ def test_packages_instead(programs: Programs) -> None:
     programs.run({}).ok()
     until(lambda: programs.runs(programs.newer), "trixie's versions run")
     # Prometheus tells again each minute what goes on.
-    until(lambda: programs.host.get(9093, "/api/v2/alerts")[1], "an alert has come to trixie's Alertmanager")
+    until(lambda: programs.get(9093, "/api/v2/alerts"), "an alert has come to trixie's Alertmanager")
     assert programs.host.sh("ls /etc/systemd/system/prometheus*.service 2>/dev/null", check=False) == ""

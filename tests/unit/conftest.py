@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 import urllib.request
@@ -23,26 +24,33 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.fixture(scope="session")
 def start_alertmanager(tmp_path_factory):
-    """Start a real Alertmanager with this configuration; its URL. It ends with the tests."""
+    """Start a real Alertmanager with this configuration; its URL. It ends with the tests.
+
+    With more options it may want a password and TLS: then it is there when it listens.
+    """
     program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if program is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("Alertmanager is not installed: tools/packages unit")
     started = []
 
-    def start(configuration):
+    def start(configuration, *options):
         place = tmp_path_factory.mktemp("alertmanager")
         (place / "config.yml").write_text(configuration)
-        url = "http://127.0.0.1:%d" % ports.free()
+        port = ports.free()
+        url = "http://127.0.0.1:%d" % port
         with open(place / "log", "wb") as log:
             process = subprocess.Popen(
                 [program, "--config.file=%s/config.yml" % place, "--storage.path=%s" % place, "--cluster.listen-address=",
-                 "--web.listen-address=" + url[len("http://"):]], stdout=log, stderr=log,
+                 "--web.listen-address=" + url[len("http://"):], *options], stdout=log, stderr=log,
             )  # fmt: skip
         started.append(process)
         deadline = time.monotonic() + 120
         while True:
             try:
-                urllib.request.urlopen(url + "/-/ready", timeout=5).close()
+                if options:
+                    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                else:
+                    urllib.request.urlopen(url + "/-/ready", timeout=5).close()
                 return url
             except OSError:
                 assert process.poll() is None, (place / "log").read_text()

@@ -8,14 +8,18 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
 
 from .. import ports
+
+QUIET = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"
 
 
 def ask(url: str, path: str, document: object = None) -> object:
@@ -39,7 +43,7 @@ def silenced(url: str, **labels: str) -> bool:
 
 
 def test_the_agents_of_the_hosts_are_silenced_until_it_is_lifted(alertmanager: str) -> None:
-    found = silence.begin(alertmanager, ["h1", "h.2"], "lab", 2, "ann", "run-1")
+    found = silence.begin(silence.connection(alertmanager, {}), ["h1", "h.2"], "lab", 2, "ann", "run-1")
     assert silenced(alertmanager, alertname="AgentDown", host="h1", environment="lab", n="1")
     assert silenced(alertmanager, alertname="AgentUnhealthy", host="h.2", environment="lab", n="1")
     for name, host, environment in [
@@ -50,13 +54,13 @@ def test_the_agents_of_the_hosts_are_silenced_until_it_is_lifted(alertmanager: s
     assert (kept["createdBy"], kept["comment"]) == ("ann", "agentfactory.core: rollout run-1")
     lasts = datetime.fromisoformat(kept["endsAt"]) - datetime.fromisoformat(kept["startsAt"])
     assert 29 * 60 < lasts.total_seconds() <= 30 * 60
-    silence.lift(alertmanager, found)
+    silence.lift(silence.connection(alertmanager, {}), found)
     assert not silenced(alertmanager, alertname="AgentDown", host="h1", environment="lab", n="2")
 
 
 def test_lifting_what_is_not_there_is_told(alertmanager: str) -> None:
     with pytest.raises(silence.SilenceError, match="silence not found"):
-        silence.lift(alertmanager, "00000000-0000-0000-0000-000000000000")
+        silence.lift(silence.connection(alertmanager, {}), "00000000-0000-0000-0000-000000000000")
 
 
 @pytest.fixture
@@ -93,9 +97,43 @@ def test_what_is_no_alertmanager_is_told(
     url, answers = pretender
     answers.append((status, body))
     with pytest.raises(silence.SilenceError, match=told):
-        silence.begin(url, ["h1"], "lab", 1, "ann", "run-1")
+        silence.begin(silence.connection(url, {}), ["h1"], "lab", 1, "ann", "run-1")
 
 
 def test_nobody_there_is_told() -> None:
-    with ports.closed() as port, pytest.raises(silence.SilenceError, match="ConnectionError"):
-        silence.begin(f"http://127.0.0.1:{port}", ["h1"], "lab", 1, "ann", "run-1")
+    with ports.closed() as port:
+        there = silence.connection(f"http://127.0.0.1:{port}", {})
+        with pytest.raises(silence.SilenceError, match="Connection refused"):
+            silence.begin(there, ["h1"], "lab", 1, "ann", "run-1")
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "told"),
+    [("http://ann:geheim@h:9093", {}, "do not belong into it"), ("http://h:9093", {"user": "ann"}, r"user\. Supported parameters"),
+     ("http://h:9093", {"password_file": "/nowhere"}, "username"), ("https://h:9093", {"ca_path": "/nowhere"}, "ca_path: /nowhere"),
+     ("http://h:9093", {"username": "ann", "password_file": "/nowhere"}, "password_file: /nowhere")],
+)  # fmt: skip
+def test_what_nobody_can_be_asked_with_is_told(url: str, options: dict[str, str], told: str) -> None:
+    with pytest.raises(silence.SilenceError, match=told) as error:
+        silence.connection(url, options)
+    assert "geheim" not in str(error.value)
+    assert "agentfactory_alertmanager: " in str(error.value)
+
+
+def test_one_that_speaks_tls_and_wants_a_password(
+    start_alertmanager: Callable[..., str], secured: Any, tmp_path: Path
+) -> None:
+    """The options are those of prometheus_query, and so is what protects it."""
+    plain = start_alertmanager(QUIET, f"--web.config.file={secured.folder}/web.yml")
+    url = plain.replace("http:", "https:")
+    (tmp_path / "password").write_text(secured.options["password"] + "\n")
+    options = {**secured.options, "password_file": str(tmp_path / "password")}
+    del options["password"], options["url"]
+    there = silence.connection(url, options)
+    found = silence.begin(there, ["h1"], "lab", 1, "ann", "run-1")
+    silence.lift(there, found)
+    wrong = silence.connection(url, {**options, "username": "stranger"})
+    with pytest.raises(silence.SilenceError, match="status 401"):
+        silence.lift(wrong, found)
+    with pytest.raises(silence.SilenceError, match="TLS: "):
+        silence.lift(silence.connection(url, {}), found)

@@ -1,0 +1,70 @@
+# Copyright: agentfactory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role says to settings with which Grafana or Prometheus could not, or should not, be asked: before anything is changed."""
+
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from .. import ansible_programs, prometheus_server
+
+GRAFANA = {
+    "grafana_prometheus_url": "https://prometheus.example.org",
+    "grafana_username": "grafana",
+    "grafana_password": "geheim",
+}
+BEYOND = {"prometheus_address": "0.0.0.0:9090", "web_certificate": "c", "web_key": "k", "web_password": "geheim"}
+REFUSED = [
+    ("dashboards", {**GRAFANA, "grafana_prometheus_url": "http://127.0.0.1:9090"}, "goes over the network in clear"),
+    ("dashboards", {**GRAFANA, "grafana_password": "ge$heim"}, "contains a $"),
+    ("dashboards", {**GRAFANA, "grafana_username": ""}, "one is given and the other is not"),
+    ("dashboards", {**GRAFANA, "grafana_password": ""}, "one is given and the other is not"),
+    ("server", {**BEYOND, "web_password": ""}, "0.0.0.0:9090 can be reached from elsewhere, by anybody"),
+    ("server", {"alertmanager_address": ":9093", "web_open": False}, ":9093 can be reached from elsewhere, by anybody"),
+    ("server", {**BEYOND, "web_certificate": "", "web_key": ""}, "would go over the network in clear"),
+    ("server", {**BEYOND, "web_certificate": "", "web_key": "", "web_open": True}, "would go over the network in clear"),
+    ("server", {**BEYOND, "web_key": ""}, "go together"),
+    ("server", {"password": "geheim"}, "goes over the network in clear"),
+    ("hosts", {"more_users": {"former": "geheim"}}, "without a password everybody is let in"),
+    (
+        "hosts",
+        {"certificate": "c", "password": "geheim", "username": "me", "more_users": {"me": "heim"}},
+        "the same name has one password",
+    ),
+    ("server_check", {"routes": [{"receiver": "nowhere"}]}, "undefined receiver"),
+    ("server_check", {"scrape_configs": [{"job_name": "node"}]}, "multiple scrape configs with job name"),
+]  # fmt: skip
+# As the plugin would make it; server_check asks for what is expected of it.
+FLEET = {
+    "agentfactory": {
+        "hosts": {"localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}},
+        "vars": {"agentfactory_agents": [], "agentfactory_artifacts": "/nowhere", "agentfactory_environment": "lab"},
+    }
+}
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    prometheus_server.needed("promtool")
+    prometheus_server.needed("amtool")
+    blocks = [
+        {
+            "block": [{"ansible.builtin.include_role": {"name": "agentfactory.core.monitoring", "tasks_from": entry}}],
+            "rescue": [{"ansible.builtin.set_fact": {"said": "{{ said + [ansible_failed_result | to_json] }}"}}],
+            "vars": {f"monitoring_{name}": value for name, value in bad.items()},
+        }
+        for entry, bad, _words in REFUSED
+    ]
+    told = {"ansible.builtin.copy": {"content": "{{ said | to_json }}", "dest": str(tmp_path / "said")}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": {"said": []}, "tasks": [*blocks, told]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(FLEET))
+    done = ansible_programs.run(tmp_path, "ansible-playbook", "-v", "-i", "hosts.yml", "play.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads((tmp_path / "said").read_text())
+    assert len(said) == len(REFUSED)
+    for message, (_entry, _bad, words) in zip(said, REFUSED, strict=True):
+        assert words in message
+    assert "heim" not in done.stdout + done.stderr
