@@ -25,7 +25,7 @@ RATE, SERVICE = 18.0, 0.1  # requests/s of the whole fleet; seconds
 WARM, WINDOW = 8, 40  # seconds: until the queues have forgotten that they were empty; in which it is measured
 SEED = 3
 BELOW = 0.45  # seconds: what is promised of p95
-LATE = 1.25  # a busy machine's threads are late: where nothing is asked of it, a p95 is longer by 1 %
+LATE = 1.25  # threads of a busy machine are late, beyond what is measured as work
 
 
 @dataclass(frozen=True)
