@@ -113,7 +113,9 @@ def project(tmp_path: Path) -> Path:
 def test_nobody_is_paged_for_a_rollout(project: Path, alertmanager: str, failing: bool) -> None:
     (project / "group_vars").mkdir()
     # How to ask it may be a template, as a password from a vault is: unfilled, this one would be refused.
-    asked = f"agentfactory_alertmanager_url: {alertmanager}\nagentfactory_alertmanager: {{timeout: '{{{{ 2 * 10 }}}}'}}\n"
+    asked = (
+        f"agentfactory_alertmanager_url: {alertmanager}\nagentfactory_alertmanager: {{timeout: '{{{{ 2 * 10 }}}}'}}\n"
+    )
     (project / "group_vars" / "all.yml").write_text(asked)
     before = _silences(alertmanager)
     assert _play(project, "--check")[0] == 0
