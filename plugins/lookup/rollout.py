@@ -57,7 +57,7 @@ _raw:
 
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -67,16 +67,18 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils import (
+    asked,
     fleet_placement,
     freshness,
     moves,
     rollout,
     rollout_report,
     run,
+    silencing,
     whoami,
 )
+from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
 
 GROUP = _fleet.GROUP
@@ -104,30 +106,28 @@ class LookupModule(LookupBase):
 
 
 def _managed(variables: dict[str, Any], also: str = "") -> str | list[str]:
-    if GROUP not in variables.get("groups", {}) and not _only_listing():
+    if GROUP not in variables.get("groups", {}) and not asked.only_listing():
         raise AnsibleError(
             "there is no fleet in this inventory: no source with 'plugin: agentfactory.core.fleet' could be read "
             "(a warning above says why, if there is one)"
         )
-    for name in [] if _only_listing() or also == "left" else _left(variables):
+    for name in [] if asked.only_listing() or also == "left" else asked.left(variables):
         raise AnsibleError(f"-e agents={name}: the fleet has no such agent")
     limit = variables.get("agentfactory_limit")
-    return GROUP if limit is None or _only_listing() else [host for host in variables["groups"][GROUP] if host in limit]
-
-
-def _left(variables: dict[str, Any]) -> list[str]:
-    """What was asked for by name and is not declared."""
-    chosen = [] if variables.get("agents") == "all" else _chosen(variables) or []
-    return [name for name in chosen if _fleet.group_of(name.partition("@")[0]) not in variables["groups"]]
+    return (
+        GROUP
+        if limit is None or asked.only_listing()
+        else [host for host in variables["groups"][GROUP] if host in limit]
+    )
 
 
 def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
     """The plan of `-e plan=FILE`, which the fleet was read with; None without."""
-    if not variables.get("plan") or _only_listing():
+    if not variables.get("plan") or asked.only_listing():
         return None
     from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document
 
-    path, fleet = str(variables["plan"]), _declared(variables) or {}
+    path, fleet = str(variables["plan"]), asked.declared(variables) or {}
     if fleet.get("agentfactory_plan") != os.path.abspath(path):
         raise AnsibleError(f"-e plan={path}: the inventory was read without this plan, so it cannot be carried out")
     narrower = (variables.get(name) is not None for name in ("agents", "agentfactory_limit"))
@@ -148,7 +148,7 @@ def _plan_given(variables: dict[str, Any]) -> dict[str, Any] | None:
 
 def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
     managed = _managed(variables)
-    if _only_listing() or not managed:
+    if asked.only_listing() or not managed:
         return managed
     if variables.get("plan") and carries != "plan":
         raise AnsibleError(f"-e plan={variables['plan']}: only a deploy carries out a plan")
@@ -161,8 +161,8 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
             "phase": "begin",
             "hosts": [host for host in (groups[GROUP] if managed == GROUP else managed) if host in limited],
             "check": bool(variables.get("ansible_check_mode", False)),
-            "confirm_removals": _number(variables, "confirm_removals"),
-            "only": _chosen(variables),
+            "confirm_removals": asked.number(variables, "confirm_removals"),
+            "only": asked.only(variables),
             "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
             "lost": plan["lost"] if plan else [],
         }
@@ -176,7 +176,7 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
 
 def _readable(variables: dict[str, Any]) -> None:
     """A fleet is read by its placement, also by who wants to see how far its very first plan has come: then nothing is settled yet."""
-    path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
+    path = fleet_placement.beside(str((asked.declared(variables) or {})["agentfactory_fleet"]))
     if not variables.get("ansible_check_mode", False) and not os.path.exists(path):
         fleet_placement.settle(path, {}, [])
 
@@ -191,7 +191,7 @@ def _read_ahead(variables: dict[str, Any]) -> None:
 
     remote.library_sources()
     whoami.who(variables)
-    fleet, chosen = _declared(variables) or {}, _chosen_agents(variables)
+    fleet, chosen = asked.declared(variables) or {}, asked.agents(variables)
     for name, version in fleet.get("agentfactory_versions", {}).items():
         if version and (chosen is None or name in chosen):
             with suppress(declare.DeclarationError, artifact.ArtifactError):
@@ -200,60 +200,23 @@ def _read_ahead(variables: dict[str, Any]) -> None:
     gc.freeze()
 
 
-def _only(variables: dict[str, Any]) -> list[str] | None:
-    """For the option `only` of a task outside a run. A filter (`default(omit)`) would have each host's fork import all of Ansible's."""
-    return _chosen(variables)
-
-
 def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:
     _managed(variables)
-    fleet = _declared(variables)
-    if fleet is None or _only_listing():
-        return []
-    sources, chosen = fleet.get("agentfactory_sources", {}), _chosen_agents(variables)
-    wanted = {
-        name: version
-        for name, version in fleet.get("agentfactory_versions", {}).items()
-        if version and name in sources and (chosen is None or name in chosen)
-    }
-    if not wanted:
-        return []
-    from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import ArtifactError, Artifacts
-
-    artifacts = Artifacts(str(fleet["agentfactory_artifacts"]))
-    try:
-        return [
-            {"name": str(name), "version": str(version), "source": str(sources[name])}
-            for name, version in wanted.items()
-            if version not in artifacts.versions(name) or _edited(artifacts.root, name, version, str(sources[name]))
-        ]
-    except ArtifactError as error:
-        raise AnsibleError(str(error)) from error
-
-
-def _edited(artifacts: str, name: str, version: str, source: str) -> bool:
-    """Whether the source of this very version was touched after it was packaged."""
-    if not freshness.touched_since(source, freshness.packaged_at(artifacts, name)):
-        return False
-    from ansible_collections.agentfactory.core.plugins.plugin_utils.manifest import ManifestError, load
-
-    try:
-        return bool(load(source)["version"] == version)
-    except ManifestError:
-        return True  # packaging says what is wrong with it
+    fleet = asked.declared(variables)
+    return [] if fleet is None or asked.only_listing() else freshness.unpackaged(fleet, asked.agents(variables))
 
 
 def _package(variables: dict[str, Any]) -> str | list[str]:
     _plan_given(variables)
     missing = _unpackaged(variables)
-    return GROUP if missing or _declared(variables) is None else []
+    return GROUP if missing or asked.declared(variables) is None else []
 
 
 def _plan(variables: dict[str, Any]) -> rollout.Plan:
     ledger = Ledger.current()
     planned = ledger.plan()
     if planned is None:
-        fleet = _declared(variables) or {}
+        fleet = asked.declared(variables) or {}
         planned = ledger.make_plan(
             environment=str(fleet.get("agentfactory_environment", "")),
             max_removals=int(fleet.get("agentfactory_max_removals", 1)),
@@ -265,49 +228,8 @@ def _hosts(variables: dict[str, Any]) -> list[str]:
     planned = _plan(variables)
     if planned["reason"] or not planned["hosts"]:
         return []
-    _silence(variables, planned)
+    silencing.begin(variables, planned)
     return planned["hosts"]
-
-
-def _silence(variables: dict[str, Any], planned: rollout.Plan) -> None:
-    """Where there is an Alertmanager, nobody is paged for what a rollout does on purpose."""
-    ledger = Ledger.current()
-    url = _of_hosts(variables, planned["hosts"][0], "agentfactory_alertmanager_url")
-    if not url or (ledger.begin() or {}).get("check") or not ledger.once("silence"):
-        return
-    from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
-
-    who, waves = whoami.who(variables), len(planned["batches"])
-    try:
-        there = silence.connection(str(url), _how_to_ask(variables, planned))
-        found = silence.begin(there, planned["hosts"], planned["environment"], waves, who["user"], who["run"])
-    except silence.SilenceError as error:
-        Display().warning(f"no silence is set, so somebody may be paged for this rollout: {error}")
-    else:
-        ledger.append({"phase": "silence", "url": str(url), "silence": found})
-
-
-def _how_to_ask(variables: dict[str, Any], planned: rollout.Plan) -> dict[str, Any]:
-    """The host's variable, and never the play's, which comes as it was written: a secret in it may still be a template."""
-    return dict(variables["hostvars"][planned["hosts"][0]].get("agentfactory_alertmanager") or {})
-
-
-def _lift(ledger: Ledger, variables: dict[str, Any]) -> None:
-    for record in ledger.records("silence"):
-        from ansible_collections.agentfactory.core.plugins.plugin_utils import silence
-
-        try:
-            there = silence.connection(record["url"], _how_to_ask(variables, _plan(variables)))
-            silence.lift(there, record["silence"])
-        except silence.SilenceError as error:
-            Display().warning(f"the silence of this rollout is not lifted, and ends by itself: {error}")
-
-
-def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:
-    """A variable that is the same for all: the play's own, else a host's."""
-    if name in variables:
-        return variables[name]
-    return variables["hostvars"][host].get(name) if "hostvars" in variables else None
 
 
 def _first(variables: dict[str, Any]) -> list[str]:
@@ -334,7 +256,7 @@ def _retire(variables: dict[str, Any]) -> list[str]:
     activated = ledger.last("activate")
     check = bool((ledger.begin() or {}).get("check"))
     if not check and moves.carried_out(planned, rollout.silent(planned, activated), activated):
-        path = fleet_placement.beside(str((_declared(variables) or {})["agentfactory_fleet"]))
+        path = fleet_placement.beside(str((asked.declared(variables) or {})["agentfactory_fleet"]))
         if fleet_placement.settle(path, goal["placement"], goal["host_order"]):
             Display().display(f"{path} says now where instances run")
     if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
@@ -360,7 +282,7 @@ def _failed(variables: dict[str, Any]) -> list[str]:
     story = rollout_report.Story.read(ledger)
     if (story.staged or story.plan["silent"]) and ledger.once("summary"):
         Display().display("\n" + rollout_report.summary(story))
-        _lift(ledger, variables)
+        silencing.lift(variables, _plan(variables))
     return story.failed()
 
 
@@ -372,8 +294,8 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "managed": _managed,
     "stage": _stage,
     "package": _package,
-    "left": _left,
-    "only": _only,
+    "left": asked.left,
+    "only": asked.only,
     "unpackaged": _unpackaged,
     "hosts": _hosts,
     "batches": _batches,
@@ -383,49 +305,3 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "failed": _failed,
     "verdict": _verdict,
 }
-
-
-def _only_listing() -> bool:
-    """Whether the playbook is only looked at (--syntax-check, --list-hosts and so on), maybe without an inventory."""
-    return any(context.CLIARGS.get(key) for key in ("syntax", "listhosts", "listtasks", "listtags"))
-
-
-def _declared(variables: dict[str, Any]) -> Mapping[str, Any] | None:
-    """The fleet's variables, which are the same on each host; None where they cannot be known yet.
-
-    A play's `hosts` are templated before any host's variables are there, in the first play even without `hostvars`. So
-    the inventory plugin leaves them in this process; where the inventory was made elsewhere (AWX), `hostvars` has them
-    later.
-    """
-    if _fleet.in_this_process is not None:
-        return {**_fleet.in_this_process, **{key: variables[key] for key in _fleet.in_this_process if key in variables}}
-    if "hostvars" not in variables:
-        return None
-    hosts = variables["groups"].get(GROUP)
-    found: Mapping[str, Any] = variables["hostvars"].raw_get(hosts[0]) if hosts else {}
-    return found
-
-
-def _chosen(variables: dict[str, Any]) -> list[str] | None:
-    """The agents and agent ids of `-e agents=a,b@0`; None for all."""
-    given = variables.get("agents")
-    if given is None:
-        return None
-    names = given.split(",") if isinstance(given, str) else given
-    if not isinstance(names, list):
-        raise AnsibleError("-e agents= must be names with commas between them")
-    return [str(name).strip() for name in names if str(name).strip()]
-
-
-def _chosen_agents(variables: dict[str, Any]) -> set[str] | None:
-    """Their names; None for all."""
-    chosen = _chosen(variables)
-    return None if chosen is None else {name.partition("@")[0] for name in chosen}
-
-
-def _number(variables: dict[str, Any], name: str) -> int | None:
-    given = variables.get(name)
-    try:
-        return None if given is None else int(given)
-    except (TypeError, ValueError) as error:
-        raise AnsibleError(f"-e {name}= must be a whole number, not {given!r}") from error

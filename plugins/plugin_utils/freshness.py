@@ -7,8 +7,47 @@ An edit without a new version must not go unseen; what it is worth, packaging fi
 """
 
 import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
 
 _NOT_SOURCE = {"__pycache__", "dist", "build", "venv", "node_modules"}
+
+
+def unpackaged(fleet: Mapping[str, Any], chosen: Collection[str] | None) -> list[dict[str, str]]:
+    """Of a fleet's variables: what has no artifact, or whose source was touched since, as ``{name, version, source}``; only `chosen`."""
+    sources = fleet.get("agentfactory_sources", {})
+    wanted = {
+        name: version
+        for name, version in fleet.get("agentfactory_versions", {}).items()
+        if version and name in sources and (chosen is None or name in chosen)
+    }
+    if not wanted:
+        return []
+    from .artifact import ArtifactError, Artifacts
+
+    artifacts = Artifacts(str(fleet["agentfactory_artifacts"]))
+    try:
+        return [
+            {"name": str(name), "version": str(version), "source": str(sources[name])}
+            for name, version in wanted.items()
+            if version not in artifacts.versions(name) or _edited(artifacts.root, name, version, str(sources[name]))
+        ]
+    except ArtifactError as error:
+        raise AnsibleError(str(error)) from error
+
+
+def _edited(artifacts: str, name: str, version: str, source: str) -> bool:
+    """Whether the source of this very version was touched after it was packaged."""
+    if not touched_since(source, packaged_at(artifacts, name)):
+        return False
+    from .manifest import ManifestError, load
+
+    try:
+        return bool(load(source)["version"] == version)
+    except ManifestError:
+        return True  # packaging says what is wrong with it
 
 
 def touched_since(source: str, when: float) -> bool:
