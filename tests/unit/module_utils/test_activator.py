@@ -805,13 +805,13 @@ def test_a_first_install_that_failed_is_not_started_by_itself(world, ask, check)
 
 
 def test_an_activation_is_allowed_what_its_releases_may_take(world, layout):
-    """start_timeout 20, bake 0 and stop.timeout 5 of each release, four times; whatever cannot be read takes nothing."""
+    """start_timeout 60, bake 0 and stop.timeout 5 of each release, four times; whatever cannot be read takes nothing."""
     old, new = world.run("1.0"), world.stage("1.1")
     base = activator.TAKES_AT_MOST
     assert activator.allowed(layout, []) == base
-    assert activator.allowed(layout, [world.step(new)]) == base + 2 * 4 * 25
-    assert activator.allowed(layout, [world.step(old)]) == base + 4 * 25
-    assert activator.allowed(layout, [world.step(new), world.step("gone", agent="eye")]) == base + 2 * 4 * 25
+    assert activator.allowed(layout, [world.step(new)]) == base + 2 * 4 * 65
+    assert activator.allowed(layout, [world.step(old)]) == base + 4 * 65
+    assert activator.allowed(layout, [world.step(new), world.step("gone", agent="eye")]) == base + 2 * 4 * 65
 
 
 def test_the_intent_is_json_that_says_who(world, layout):
