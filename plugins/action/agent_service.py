@@ -125,6 +125,7 @@ class ActionModule(AgentAction):
         """Take back what this run switched on this host."""
         self.PHASE = "undo"
         result = Service(self).run("undone", fail=False)
-        failures = result.get("failures", [])
-        self.record("failed" if failures else "ok", messages=failures or result["changes"])
+        failures, took = result.get("failures", []), [item["result"] for item in result.get("instances", [])]
+        back = bool(took) and set(took) == {"ok"}
+        self.record("failed" if failures else "ok", back=back, messages=failures or result["changes"])
         return result

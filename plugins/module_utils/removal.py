@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from . import activation, egress, health, staging, users
-from .files import checkpoint, leftovers, read_json, write_json
+from .files import checkpoint, leftovers, write_json
 from .files import remove as remove_path
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, run
@@ -16,8 +16,11 @@ from .systemd import Systemd, run
 
 def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
     """Stop and remove everything of the instance but, without `purge`, its state. Returns what is left (nothing, if well)."""
-    if not purge and instance.state.is_dir():  # now, for nobody knows it any more once the instance is gone
-        write_json(_kept_file(instance), {"environment": staging.owner(instance)})
+    owner = staging.owner(
+        instance
+    )  # now: nobody knows it any more once the instance is gone, as where this goes on after a kill
+    if owner and not purge and instance.state.is_dir():
+        write_json(staging.kept_file(instance), {"environment": owner})
     activation.deactivate(instance, systemd)
     user = users.find(instance)
     uid = user.pw_uid if user else None
@@ -43,7 +46,7 @@ def delete_state(instance: Instance) -> None:
     """Delete the state of an instance, whether the rest of it is still here or not."""
     remove_path(instance.state)
     _remove_empty(instance.state.parent)
-    remove_path(_kept_file(instance))
+    remove_path(staging.kept_file(instance))
 
 
 def kept(layout: Layout) -> "list[tuple[Instance, str]]":
@@ -53,12 +56,8 @@ def kept(layout: Layout) -> "list[tuple[Instance, str]]":
         agent, _at, name = path.stem.partition("@")
         instance = Instance(layout, agent, name)
         if instance.state.is_dir() and not instance.releases.exists():
-            found.append((instance, str((read_json(path) or {}).get("environment", ""))))
+            found.append((instance, staging.kept_owner(instance)))
     return found
-
-
-def _kept_file(instance: Instance) -> Path:
-    return instance.layout.kept / (instance.id + ".json")
 
 
 def _places_of_units(instance: Instance) -> "list[Path]":

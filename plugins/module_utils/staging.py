@@ -41,6 +41,16 @@ def owner(instance: Instance) -> str:
     return str(releases[-1].environment if releases else staged.get("environment", ""))
 
 
+def kept_file(instance: Instance) -> Path:
+    """Where it is noted whose the state is that a removed instance has left here."""
+    return instance.layout.kept / (instance.id + ".json")
+
+
+def kept_owner(instance: Instance) -> str:
+    """The environment that kept state belongs to; empty where there is none, or nobody knows."""
+    return str((read_json(kept_file(instance)) or {}).get("environment", "")) if instance.state.is_dir() else ""
+
+
 def owners(layout: Layout) -> "dict[str, str]":
     """The environment that owns each instance on this host, by agent id."""
     return {instance.id: owner(instance) for instance in instances(layout)}
@@ -60,6 +70,10 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
         if owned.get(agent_id) not in (None, "", request["environment"]):
             problems.append("%s belongs to environment %s on this host, not to %s" % (
                 agent_id, owned[agent_id], request["environment"]))  # fmt: skip
+            continue
+        if agent_id not in owned and kept_owner(item.instance) not in ("", request["environment"]):
+            problems.append("the state that %s has left on this host belongs to environment %s, not to %s" % (
+                agent_id, kept_owner(item.instance), request["environment"]))  # fmt: skip
             continue
         now = truth.look(
             item.instance,

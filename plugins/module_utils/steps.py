@@ -92,7 +92,7 @@ def _void(instance: Instance, name: str, request: "dict[str, Any]") -> "list[str
     if reason is None or request["state"] != "started" or request.get("as_declared") or request.get("retry"):
         return []  # what is declared was asked for when it was staged
     return [
-        "%s: release %s is void: %s. Deploy something else, or try it again with -e retry=true"
+        "%s: release %s is void: %s. Deploy something else, try it again with -e retry=true, or name the others with -e agents="
         % (instance.id, name, reason)
     ]
 

@@ -34,12 +34,12 @@ def declared(variables: dict[str, Any]) -> Mapping[str, Any] | None:
 
 
 def only(variables: dict[str, Any]) -> list[str] | None:
-    """The agents and agent ids of `-e agents=a,b@0`; None for all.
+    """The agents and agent ids of `-e agents=a,b@0`; None for all, also where it says ``all``.
 
     Also for the option `only` of a task outside a run: a filter (`default(omit)`) would have each host's fork import all of Ansible's.
     """
     given = variables.get("agents")
-    if given is None:
+    if given is None or given == "all":
         return None
     names = given.split(",") if isinstance(given, str) else given
     if not isinstance(names, list):
@@ -63,5 +63,6 @@ def number(variables: dict[str, Any], name: str) -> int | None:
 
 def left(variables: dict[str, Any]) -> list[str]:
     """What was asked for by name and is not declared."""
-    chosen = [] if variables.get("agents") == "all" else only(variables) or []
-    return [name for name in chosen if fleet.group_of(name.partition("@")[0]) not in variables["groups"]]
+    found = declared(variables) or {}
+    known = {*found.get("agentfactory_versions", ()), *found.get("agentfactory_ids", ())}
+    return [name for name in only(variables) or [] if name not in known]

@@ -87,6 +87,14 @@ class Fleet:
             "agentfactory_sources": self.sources,
             "agentfactory_plan": self.plan,
             "agentfactory_plan_digest": self.plan_digest,
+            "agentfactory_ids": sorted(
+                {
+                    f"{agent['name']}@{name}"
+                    for agents in self.declared.values()
+                    for agent in agents
+                    for name in agent["instances"]
+                }
+            ),
             "agentfactory_versions": {
                 name: None if agent["state"] == "absent" else agent["version"] for name, agent in self.agents.items()
             },

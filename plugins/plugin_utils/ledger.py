@@ -71,6 +71,8 @@ class Undo(TypedDict):
     host: str
     status: str
     """ok | failed | unreachable"""
+    back: NotRequired[bool]
+    """whether all that can be taken back was, where `status` is about what cannot"""
     messages: NotRequired[list[str]]
 
 

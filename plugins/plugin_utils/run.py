@@ -23,7 +23,7 @@ _ID = re.compile(r"\d{8}T\d{6}-(\d+)-[0-9a-f]{6}")
 
 
 class RunError(RuntimeError):
-    """The place of the runs' files is not safe to use."""
+    """The place of the runs' files is not safe to use, or cannot be written to."""
 
 
 def begin() -> str:
@@ -69,20 +69,26 @@ def directory() -> str:
 
 
 def kept(name: str, make: Callable[[], bytes]) -> bytes:
-    """What `name` stands for (a digest of all that it depends on): made by the first who asks, for all processes and runs of a week."""
+    """What `name` stands for (a digest of all that it depends on): made by the first who asks, for all processes and runs of a week.
+
+    RunError where it cannot be written.
+    """
     path = os.path.join(directory(), name)
-    with open(f"{path}.lock", "wb") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not os.path.exists(path):
-            data = make()
-            with open(f"{path}.new", "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())  # it is not made again where it is cut short
-            os.replace(f"{path}.new", path)
-            return data
-    with open(path, "rb") as stream:
-        return stream.read()
+    try:
+        with open(f"{path}.lock", "wb") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            if not os.path.exists(path):
+                data = make()
+                with open(f"{path}.new", "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())  # it is not made again where it is cut short
+                os.replace(f"{path}.new", path)
+                return data
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
 
 
 def prune(*, days: float = KEEP_DAYS) -> None:

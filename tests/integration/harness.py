@@ -116,6 +116,14 @@ class Host:
         assert status == 200, f"{self.name}:{port}: {status} {said}"
         return dict(said)
 
+    def take_port(self, port: int) -> None:
+        """Have a process of somebody else listen there, until `free_port`."""
+        self.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {port}")
+        until(lambda: f":{port}" in self.sh("ss -Htln"), f"somebody else listens on port {port}")
+
+    def free_port(self) -> None:
+        self.sh("systemctl stop foreign", check=False)
+
     def show(self, agent_id: str) -> dict[str, str]:
         """All properties of an instance's unit."""
         lines = self.sh(f"systemctl show agentfactory-{agent_id}.service").splitlines()

@@ -192,10 +192,6 @@ def test_power_cut_at_a_checkpoint(module_fleet, shelf, names):
         assert faults.answers(host) == old[host]
 
 
-def listens(host: Host, port: int) -> bool:
-    return f":{port}" in host.sh("ss -Htln")
-
-
 def test_killed_and_power_cut_on_the_way_back_of_a_sibling(module_fleet, shelf):
     """The second of two instances fails. On one host the activator is killed as it takes the first back, the other loses its power."""
     killed, cut = module_fleet.lab.hosts[:2]
@@ -207,22 +203,21 @@ def test_killed_and_power_cut_on_the_way_back_of_a_sibling(module_fleet, shelf):
     faults.linger(cut, 600)
     for host in (killed, cut):
         host.sh(f"systemctl stop agentfactory-{AGENT}@1")
-        host.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {PORT + 1}")
-        until(lambda host=host: listens(host, PORT + 1), f"{host.name} has its port taken")
+        host.take_port(PORT + 1)
         faults.arm(host, "activate.taking-back")
     declare(module_fleet, new_version(shelf), **more)
     try:
         run = module_fleet.start("deploy", *limit)
-        until(lambda: faults.dead(cut), f"the way back on {cut.name}", 120)
+        until(lambda: faults.dead(cut), f"the way back on {cut.name}")
         faults.power_cut(cut)
         result = run.end().failed()
     finally:
         for host in (killed, cut):
-            host.sh("systemctl stop foreign", check=False)
+            host.free_port()
     assert not faults.armed(killed), result.output
     assert "undone with its sibling" in result.verdict(killed), result.output
     assert faults.answers(killed) == old
-    until(lambda: cut.get()[0] == 200, f"{cut.name} answers after the reboot", 120)
+    until(lambda: cut.get()[0] == 200, f"{cut.name} answers after the reboot")
     faults.runs_what_boots(killed)
     faults.runs_what_boots(cut)
     version = new_version(shelf)

@@ -123,15 +123,14 @@ def _drained(planned: Planned) -> None:
 def _failed(planned: Planned, index: int, old: Host, new: Host) -> None:
     """Nothing leaves its host for one where it does not come up, and the fleet is placed as it was."""
     port, before = PORT + index, planned.placed()
-    new.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {port}")
-    new.sh(f"for i in $(seq 100); do ss -Htln | grep -q :{port} && exit; sleep 0.1; done; exit 1")
+    new.take_port(port)
     try:
         refused = planned.deploy().failed()
         assert f"port {port} is taken" in refused.output
         assert old.agent(port)["instance"] == str(index)
         assert planned.placed() == before
     finally:
-        new.sh("systemctl stop foreign")
+        new.free_port()
 
 
 def _moved_with_its_state(planned: Planned) -> None:

@@ -22,8 +22,7 @@ def test_a_taken_port_is_seen_before_anything_stops_and_a_switched_sibling_goes_
     busy = hosts[1]
     # instance 1 is gone and somebody else has its port; instance 0 is switched before that is found out
     busy.sh("systemctl stop agentfactory-probe-agent@1")
-    busy.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {PORT + 1}")
-    busy.sh(f"for i in $(seq 100); do ss -Htln | grep -q :{PORT + 1} && exit; sleep 0.1; done; exit 1")
+    busy.take_port(PORT + 1)
     try:
         result = fleet.write({"probe-agent": {"instances": 2, "version": "1.1.0"}}).deploy().failed()
         assert re.search(rf"probe-agent@1: .*port {PORT + 1} is taken by a process of user id 0", result.verdict(busy))
@@ -31,7 +30,7 @@ def test_a_taken_port_is_seen_before_anything_stops_and_a_switched_sibling_goes_
         assert [host.agent(PORT)["release"] for host in hosts] == [said["release"] for said in before]
         assert "undone with its sibling" in "\n".join(result.changes(busy, "agent_service"))
     finally:
-        busy.sh("systemctl stop foreign")
+        busy.free_port()
     fleet.deploy("-e", "retry=true").ok()
     assert {host.agent(port)["version"] for host in hosts for port in (PORT, PORT + 1)} == {"1.1.0"}
 
@@ -74,13 +73,12 @@ def test_an_undo_starts_again_what_the_run_stopped_and_names_what_it_removed(
     assert canary
     first, busy = sorted(hosts[:2], key=lambda host: host.name != canary[1])
     busy.sh("systemctl stop agentfactory-probe-agent@0")
-    busy.sh(f"systemd-run --quiet --collect --unit=foreign python3 -m http.server {PORT}")
-    busy.sh(f"for i in $(seq 100); do ss -Htln | grep -q :{PORT} && exit; sleep 0.1; done; exit 1")
+    busy.take_port(PORT)
     try:
         fleet.write({"probe-agent": {"version": "1.1.0", **waves}, "other-agent": {"state": "stopped"}}, max_removals=2)
         result = fleet.deploy("--limit", two).failed()
     finally:
-        busy.sh("systemctl stop foreign")
+        busy.free_port()
     undone = result.instances(first)
     assert {name: item["result"] for name, item in undone.items() if name != "third-agent@0"} == {
         ID: "ok", "other-agent@0": "ok",

@@ -198,6 +198,9 @@ def _ansible(project: Path, *arguments: str) -> tuple[int, str]:
         (["-e", '{"removals": {"h3": ["a", "b"]}}'], 2, ["-e confirm_removals=2"], ["Wave 1 of"]),
         (["-e", '{"removals": {"h3": ["a", "b"]}}', "-e", "confirm_removals=2"], 0, ["Removes a: h3"], ["Stopped"]),
         (["-e", "agents=toy,tony"], 4, ["agents=tony: the fleet has no such agent"], ["Wave"]),
+        (["-e", "agents=toy@9"], 4, ["agents=toy@9: the fleet has no such agent"], ["Wave"]),
+        (["--limit", "h5", "-e", "agents=toy@0"], 0, ["Wave 1 of 1: h5", "only ['toy@0']"], []),
+        (["--limit", "h5", "-e", "agents=all"], 0, ["Wave 1 of 1: h5", "only None"], []),
         (["--list-hosts"], 0, ["h6"], ["Fleet lab"]),
     ],
 )

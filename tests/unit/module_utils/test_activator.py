@@ -785,6 +785,15 @@ def test_what_was_seen_to_already_is_left_alone(world, ask):
     assert [(s["agent"], s["action"]) for s in steps] == [("ear", "activate")]
 
 
+def test_a_removal_that_goes_on_still_knows_whose_the_state_is(world, ask, layout, removable):
+    deploy(ask, world, "before", version="1.0", agent="eye")
+    instance = world.instance(agent="eye")
+    (instance.state / "data").mkdir(parents=True)
+    for _killed_after_all_but_its_last_word in range(2):
+        assert activator.removal.remove(instance, world.systemd, purge=False) == []
+        assert [(i.id, owner) for i, owner in activator.removal.kept(layout)] == [("eye@0", "lab")]
+
+
 # -- what is not started ----------------------------------------------------------------------------------------------
 
 
@@ -797,7 +806,7 @@ def test_a_first_install_that_failed_is_not_started_by_itself(world, ask, check)
         ask("later", state="started", check=check).activate()
     told = "robot-arm@0: release %s is void: " % bad
     assert re.match(
-        re.escape(told) + ".*exit status 7.* Deploy something else, or .* -e retry=true", str(refused.value)
+        re.escape(told) + ".*exit status 7.* Deploy something else, .* -e retry=true, or name the others", str(refused.value)
     )
     assert world.systemd.calls == calls
     again = ask("later", state="started", check=check, retry=True).activate()["steps"]

@@ -15,7 +15,7 @@ import zlib
 import pytest
 
 from ansible_collections.agentfactory.core.plugins.module_utils import lease, release, staging, store, target, tree
-from ansible_collections.agentfactory.core.plugins.module_utils.files import read_json, remove, write_atomic
+from ansible_collections.agentfactory.core.plugins.module_utils.files import read_json, remove, write_atomic, write_json
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
 
 FILES = {"bin/arm": ("x", b"#!/bin/sh\n"), "share/data": b"data", "share/copy": ("x", b"data"), "l": "->share/data"}
@@ -161,6 +161,17 @@ def test_a_refused_first_use_leaves_nothing(layout, library, request_and_payload
     assert b"needs Python >=9" in refused.stderr
     assert (here.exists(), layout.opt.exists(), layout.state.exists()) == (used, used, used)
     assert lease.current(layout) is None
+
+
+@pytest.mark.parametrize(("owner", "refused"), [("factory-b", True), ("lab", False), (None, False)])
+def test_state_that_another_environment_has_left_is_not_taken_up(layout, library, request_and_payload, owner, refused):
+    instance = Instance(layout, "robot-arm", "0")
+    instance.state.mkdir(parents=True)
+    if owner:
+        write_json(staging.kept_file(instance), {"environment": owner})
+    done = stage(layout, library, *request_and_payload)
+    told = b"the state that robot-arm@0 has left on this host belongs to environment factory-b, not to lab"
+    assert (told in done.stderr, bool(done.returncode)) == (refused, refused)
 
 
 def test_what_is_lacking_is_asked_for_step_by_step(layout, library, request_and_payload):

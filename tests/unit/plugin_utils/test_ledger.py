@@ -142,6 +142,20 @@ def test_summary_tells_the_run(book: ledger.Ledger) -> None:
     ]
 
 
+@pytest.mark.parametrize(("back", "told"), [(True, "a"), (False, "none")])
+def test_what_was_taken_back_is_told_beside_what_cannot_be(book: ledger.Ledger, back: bool, told: str) -> None:
+    book.append({"phase": "begin", "hosts": ["a", "b"], "check": False, "confirm_removals": None})
+    for host in "ab":
+        _stage(book, host)
+    book.make_plan(environment="lab")
+    book.append({"phase": "activate", "host": "a", "status": "ok", "switched": True})
+    book.append({"phase": "activate", "host": "b", "status": "failed", "switched": False, "messages": ["x@0: no"]})
+    book.append({"phase": "undo", "host": "a", "status": "failed", "back": back, "messages": ["y@0: is gone"]})
+    lines = rollout_report.summary(rollout_report.Story.read(book)).splitlines()
+    assert f"Undone (rollback: fleet): {told}" in lines
+    assert "  y@0: is gone" in lines
+
+
 def test_summary_where_nothing_is_to_do(book: ledger.Ledger) -> None:
     book.append({"phase": "begin", "hosts": ["a"], "check": False, "confirm_removals": None})
     _stage(book, "a", "unchanged")

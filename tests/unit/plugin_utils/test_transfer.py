@@ -149,6 +149,14 @@ def test_what_hosts_hold_is_looked_up_once_in_a_rollout(dist, runs, monkeypatch)
     assert len(found) == 5
 
 
+def test_where_nothing_can_be_kept_is_told(dist, runs, monkeypatch):
+    monkeypatch.setattr(
+        transfer.run.os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(transfer.run.RunError, match="spool-.*: No space left on device"):
+        transfer.payload(wanted(A), ["new"], {"new": dist["1.1"][0]})
+
+
 def test_nothing_to_send_is_nothing(dist, runs):
     assert transfer.payload([], ["new"], {}) == b""
     assert list(runs.iterdir()) == []
