@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan: counts by promise and availability, a placement for them, the moves of one deploy, and what is then to be expected."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,14 @@ from ..fleet_placement import Placed, current
 from ..fleet_problem import Given, concerned, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
+from ..reliability.structure import INSTANCE
 from . import doubts
 from .demand import Demand, demands
 from .document import FORMAT
 from .domains import Domains, Where
 from .expect import agent_row, host_rows, rollout
 from .more import bought
-from .observed import Seen, seen
+from .observed import Seen, watched
 from .onepass import Pass, one_pass
 
 MOST_MORE = 50  # instances beyond what the load needs, for a target of availability
@@ -118,10 +119,10 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     }
     goals = {name: goal for name, goal in fleet.goals.items() if goal and fleet.agents[name]["state"] != "absent"}
     wanted = demands(goals, running, load_factor=asked.load_factor, window=asked.window, ask=inputs.ask)
-    watched = _watched(inputs, asked, wanted)
-    domains = Domains(inputs.zones, fleet.reliability, {name: one.chance for name, one in watched.items()})
-    deciding = Deciding(inputs, asked, wanted, domains, _failed(inputs, asked), watched)
-    deciding.warnings += [f"{name}: {doubt}" for name, one in watched.items() for doubt in one.doubts]
+    seen = _watched(inputs, asked, wanted)
+    domains = Domains(inputs.zones, fleet.reliability, {name: one.chance for name, one in seen.items() if one.chance})
+    deciding = Deciding(inputs, asked, wanted, domains, _failed(inputs, asked), seen)
+    deciding.warnings += [f"{name}: {doubt}" for name, one in seen.items() for doubt in one.doubts]
     deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
     deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
     answer = _settle(deciding, running) if fleet.counted else None
@@ -132,9 +133,9 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
 def _watched(inputs: Inputs, asked: Asked, wanted: Mapping[str, Demand]) -> dict[str, Seen]:
     """What was seen of instances that are to be available, where the fleet does not say how often they are down."""
     names = [name for name, demand in wanted.items() if demand.budget is not None]
-    if not names or inputs.ask is None or inputs.fleet.reliability.get("instance"):
+    if not names or inputs.ask is None or inputs.fleet.reliability.get(INSTANCE):
         return {}
-    return seen(inputs.fleet.environment, names, asked.window, inputs.ask)
+    return watched(inputs.fleet.environment, names, asked.window, inputs.ask)
 
 
 def _failed(inputs: Inputs, asked: Asked) -> list[str]:
@@ -155,7 +156,7 @@ def _settle(deciding: Deciding, running: Mapping[str, int]) -> Answer:
             if demand.refused and not running[name]:
                 raise PlacementError([f"agents.{name}.count: auto: {demand.refused}"])
             deciding.counts[name] = running[name] if demand.refused else demand.needed
-            auto += [] if demand.refused or demand.budget is None or not deciding.domains.known else [name]
+            auto += [] if demand.refused or demand.budget is None or not deciding.domains.knows(name) else [name]
     answer = deciding.solve(deciding.counts)
     return answer if answer.without or not auto else _available(deciding, auto, answer)
 
@@ -249,31 +250,31 @@ def _agent(deciding: Deciding, name: str, where: Where, hosts: Iterable[str]) ->
     row = agent_row(
         name, deciding.demands.get(name), where, deciding.domains, allowed, auto=bool(counted and counted.auto)
     )
-    if name in deciding.watched:
+    if name in deciding.watched and deciding.watched[name].failures is not None:
         row["observed_failures"] = deciding.watched[name].failures
     return row
 
 
 def _assumptions(deciding: Deciding, answer: Answer | None) -> list[str]:
-    found = [f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis]
-    found += [f"{name}: {one.told}" for name, one in deciding.watched.items()]
-    found += answer.assumptions if answer else []
-    if deciding.domains.known:
-        unsaid = deciding.domains.unsaid
-        found += [
+    return [
+        *(f"{name}: {line}" for name, demand in deciding.demands.items() for line in demand.basis),
+        *(answer.assumptions if answer else []),
+        *_of_availability(deciding),
+        "a rollout takes its agents' bake time at best, and their start_timeout with it at worst; staging comes on top",
+    ]
+
+
+def _of_availability(deciding: Deciding) -> Iterator[str]:
+    domains = deciding.domains
+    known = [name for name in deciding.demands if domains.knows(name)]
+    for name in known if INSTANCE in domains.unsaid else []:
+        seen = deciding.watched.get(name, Seen())
+        why = seen.told or "nobody says how often it is down, or saw it"
+        yield f"{name}: {seen.told if seen.chance else f'an instance is taken not to fail by itself: {why}'}"
+    if known:
+        yield from (
             f"reliability.{kind} is not given: a {kind} is taken never to be down by itself"
-            for kind in unsaid
-            if kind != "instance"
-        ]
-        found += [
-            f"{name}: an instance is taken not to fail by itself: nobody says how often it is down, or saw it"
-            for name in deciding.demands
-            if "instance" in unsaid and name not in deciding.watched
-        ]
-        found.append(
-            "a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days"
+            for kind in domains.unsaid
+            if kind != INSTANCE
         )
-    found.append(
-        "a rollout takes its agents' bake time at best, and their start_timeout with it at worst; staging comes on top"
-    )
-    return found
+        yield "a host or zone that is down takes down all in it; beyond that, things fail independently; a month has 30 days"

@@ -21,13 +21,16 @@ class Domains:
     def __init__(
         self, zones: Mapping[str, str], reliability: Mapping[str, Any], observed: Mapping[str, Chance] | None = None
     ) -> None:
-        """`observed`: of an agent's instances, where the fleet does not say."""
+        """`observed`: of an agent's instances, where the fleet does not say and failures of them were seen."""
         self.zones, self._observed = zones, observed or {}
         self.unsaid = [kind for kind in ("zone", "host", INSTANCE) if not reliability.get(kind)]
-        self.known = bool(self._observed) or len(self.unsaid) < len(("zone", "host", INSTANCE))
         self._chance = {
             kind: chance(f"reliability.{kind}", reliability.get(kind)) for kind in ("zone", "host", INSTANCE)
         }
+
+    def knows(self, agent: str) -> bool:
+        """Whether there is anything to work its availability out from."""
+        return agent in self._observed or len(self.unsaid) < len(self._chance)
 
     def available(self, where: Where, demand: Demand, budget: float | None = None) -> Availability:
         """Of one agent, so placed. ReliabilityError where it is too large."""

@@ -88,8 +88,8 @@ def _short(deciding: "Deciding", places: Mapping[str, Where], answer: Answer | N
         count = sum(places.get(name, {}).values())
         if not demand.refused and not (answer and answer.without) and (why := demand.why_not(count)):
             yield f"{name}: {why}: {demand.needed} are needed"
-        if demand.budget is not None and not deciding.domains.known:
-            yield f"{name}: slo.availability needs the fleet's key reliability, or a Prometheus that has watched it"
+        if demand.budget is not None and not deciding.domains.knows(name):
+            yield f"{name}: slo.availability needs the fleet's key reliability, or a Prometheus that has seen it fail"
         elif demand.budget is not None and count and not demand.refused:
             found = deciding.domains.available(places[name], demand, demand.budget)
             if found.unavailability > demand.budget:

@@ -40,7 +40,7 @@ def agent_row(
         row["loss"] = figures.loss
     if demand.slo:
         row["slo"] = {"measure": demand.slo.name, "below": demand.slo.below, "kept": not demand.why_not(count)}
-    if domains.known:
+    if domains.knows(name):
         found = domains.available(where, demand, demand.budget)
         row["availability"] = {
             "unavailability": found.unavailability, "minutes_per_month": found.minutes_per_month,
@@ -69,7 +69,7 @@ def curve(demand: Demand, where: Where, domains: Domains, hosts: list[str]) -> l
         if figures:
             seconds = demand.slo.value(figures) if demand.slo else figures.response.p95
             point["seconds"] = seconds if math.isfinite(seconds) else None
-        if domains.known and hosts:
+        if domains.knows(demand.name) and hosts:
             spread = domains.grown(where, hosts, number)
             point["unavailability"] = domains.available(spread, demand).unavailability
         found.append(point)
