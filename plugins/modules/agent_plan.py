@@ -27,7 +27,7 @@ attributes:
     description: The moves are told in any case.
     support: none
   idempotent:
-    description: The same question about the same fleet writes the same file.
+    description: The same question about the same fleet writes the same file, as long as what was measured is the same.
     support: full
 options:
   fleet:
@@ -36,7 +36,8 @@ options:
       - By default that of the inventory, from the variable C(agentfactory_fleet). A fleet without a C(placement.yml) is no
         inventory, so run it with the hosts alone then, as C(-i hosts.yml), and name the fleet here.
       - What hosts have is said by their variables C(agentfactory_capacity), C(agentfactory_reserved) and C(agentfactory_zone), as for
-        M(agentfactory.core.agent_placement).
+        M(agentfactory.core.agent_placement). They are read from the fleet's C(inventory), from C(group_vars) and C(host_vars) beside it and
+        beside the fleet, and from C(-e), whatever inventory the play itself has.
     type: path
   output:
     description: Where the plan goes; a relative path is below the current directory. By default C(plan.json) beside the fleet.
@@ -183,8 +184,9 @@ plan:
     agents:
       description:
         - Each agent with its C(count), how many are C(needed), C(utilisation), C(response) and C(wait) times in seconds,
-          the C(loss) of a bounded queue, whether its C(slo) is C(kept), its C(availability), the C(observed_failures) that this rests on
-          where the fleet does not say, and the C(curve) of times and unavailability over other numbers of instances.
+          the C(loss) of a bounded queue, whether its C(slo) is C(kept), its C(availability) where anything is known of it, the
+          C(observed_failures) that this rests on where the fleet does not say, and the C(curve) of times and unavailability over other
+          numbers of instances.
       type: list
       elements: dict
       sample: [{name: gateway, count: 8, needed: 5, utilisation: 0.3}]

@@ -113,6 +113,8 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     named = [("drain", host) for host in asked.drain] + [("failed", host) for host in asked.failed]
     if unknown := [f"{key}: {host} is no host of the fleet" for key, host in named if host not in fleet.declared]:
         raise PlacementError(unknown)
+    if asked.one_more and not fleet.counted:
+        raise PlacementError(["one_more: no agent of the fleet has a count, so no host would buy anything"])
     running = {name: sum(map(len, inputs.placed.get(name, {}).values())) for name in fleet.counted}
     running |= {
         name: len(a["instances"]) * len(fleet.hosts[name]) for name, a in fleet.agents.items() if name not in running

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A plan as a file of JSON, and whether what it was made of is still what is there.
 
-The file holds no time: the same question about the same fleet has the same file.
+The file holds no time: the same question about the same fleet has the same file, as long as what was measured is the same.
 """
 
 import hashlib
@@ -109,10 +109,10 @@ def load(path: str, label: str) -> dict[str, Any]:
         raise FleetError([f"{label}: {error.strerror}"]) from error
     except ValueError as error:
         raise FleetError([f"{label}: is not a plan: {error}"]) from error
+    if isinstance(found, dict) and isinstance(found.get("format"), int) and found["format"] != FORMAT:
+        raise FleetError([f"{label}: is of format {found['format']}, and {FORMAT} is understood: plan again"])
     if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in _KEYS.items()):
         raise FleetError([f"{label}: is not a plan: it lacks one of {', '.join(_KEYS)}"])
-    if found["format"] != FORMAT:
-        raise FleetError([f"{label}: is of format {found['format']}, and {FORMAT} is understood: plan again"])
     if found["what_if"]:
         raise FleetError([f"{label}: says what would be ({', '.join(found['what_if'])}), and is not to be carried out"])
     return found

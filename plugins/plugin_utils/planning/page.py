@@ -17,10 +17,11 @@ Point = tuple[float, float]
 def model(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows."""
     return {
-        "plan": plan, "summary": text.summary(plan),
+        "plan": plan, "question": text.question(plan), "summary": text.summary(plan),
         "agents": (text.AGENT_TITLES, [text.agent_cells(agent) for agent in plan["agents"]]),
         "hosts": (text.HOST_TITLES, [text.host_cells(host) for host in plan["hosts"]]),
         "losses": [text.loss(one) for one in plan["losses"]],
+        "bought": list(text.bought(plan["one_more"])) if plan["one_more"] else [],
         "plots": [plot for agent in plan["agents"] for plot in _plots(agent)],
         "bars": [_bar(host) for host in plan["hosts"]],
         "width": WIDTH, "height": HEIGHT,

@@ -28,13 +28,14 @@ def lines(plan: Plan) -> Iterator[str]:
     yield from _section("Losses that break a promise", [loss(one) for one in plan["losses"]])
     if plan["one_more"]:
         like = plan["one_more"]["like"]
-        yield from _section(f"One more host like {like} would buy", _bought(plan["one_more"]))
+        yield from _section(f"One more host like {like} would buy", bought(plan["one_more"]))
     yield from _section("Cannot be", plan["problems"])
     yield from _section("Warnings", plan["warnings"])
     yield from _section("Assumed", plan["assumptions"])
 
 
-def _bought(more: Mapping[str, Any]) -> Iterator[str]:
+def bought(more: Mapping[str, Any]) -> Iterator[str]:
+    """What one more host would buy, a line for each."""
     for name, (before, after) in more["room"].items():
         yield f"{name}: room for {before} more, then {after}"
     (drained, then), (all_of, _with_it) = more["drainable"], more["hosts"]
@@ -45,15 +46,21 @@ def _bought(more: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _head(plan: Plan) -> Iterator[str]:
+    said = question(plan)
+    yield f"Plan of {plan['environment']}{': ' if said else ''}{said}"
+    yield summary(plan)
+    yield ""
+
+
+def question(plan: Plan) -> str:
+    """What it was planned for, beside what the fleet says."""
     asked = plan["asked"]
     said = [f"load x {asked['load_factor']:g}"] if asked["load_factor"] != 1 else []
     said += [f"drained: {', '.join(asked['drain'])}"] if asked["drain"] else []
     said += [f"lost: {', '.join(asked['failed'])}"] if asked["failed"] else []
     said += ["with room for the loss of any one host"] if asked["host_loss"] else []
     said += [f"what if zone {asked['lose_zone']} were lost"] if asked["lose_zone"] else []
-    yield f"Plan of {plan['environment']}{': ' if said else ''}{'; '.join(said)}"
-    yield summary(plan)
-    yield ""
+    return "; ".join(said)
 
 
 def summary(plan: Plan) -> str:

@@ -297,6 +297,8 @@ def test_what_one_more_host_buys(plan: Plan) -> None:
     assert "gateway: room for 4 more, then 7" in text.report(made)
     with pytest.raises(placement.PlacementError, match="one_more: h9 is no host of an agent with count"):
         plan(one_more="h9")
+    with pytest.raises(placement.PlacementError, match="one_more: no agent of the fleet has a count"):
+        plan({"bridge": {"version": "1.0", "hosts": "all"}}, one_more="h1")
 
 
 # -- one deploy's moves ----------------------------------------------------------------------------------------------
@@ -517,6 +519,7 @@ def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
         ("{", "is not a plan"),
         ("[]", "is not a plan"),
         ("{}", "is not a plan: it lacks"),
+        ('{"format": 1, "placed": {}}', "is of format 1, and 2 is understood: plan again"),
         (None, "No such file"),
     ],
 )

@@ -47,6 +47,30 @@ def test_what_agents_and_hosts_are_called_is_only_text(plan: Plan) -> None:
     assert "<script>" not in page.render(made)
 
 
+@pytest.mark.parametrize(
+    ("asked", "head"),
+    [
+        ({}, ""),
+        (
+            {"failed": ("h1",), "drain": ("h2",), "load_factor": 0.5, "host_loss": False},
+            "<p>load x 0.5; drained: h2; lost: h1</p>",
+        ),
+        ({"host_loss": True}, "<p>with room for the loss of any one host</p>"),
+        ({"lose_zone": "a"}, "<p>what if zone a were lost: not to be carried out</p>"),
+    ],
+)
+def test_the_page_says_what_was_asked_and_what_another_host_would_buy(
+    plan: Plan, asked: dict[str, Any], head: str
+) -> None:
+    shown = page.render(plan(PROMISED, PLACED, **asked))
+    assert re.search(rf"<h1>Plan of lab</h1>\n{re.escape(head)}\s*<p>", shown)
+    assert "would buy" not in shown
+    more = page.render(plan(PROMISED, PLACED, **asked, one_more="h3"))
+    assert re.search(
+        r"<h2>One more host like h3 would buy</h2>\s*<ul class=\"list\">\s*<li>gateway: room for \d+ more", more
+    )
+
+
 def test_it_opens_in_a_browser(browser: Any, plan: Plan, tmp_path: Path) -> None:
     made = plan(PROMISED, PLACED, drain=("h1",))
     file = tmp_path / "plan.html"
