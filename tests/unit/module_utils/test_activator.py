@@ -806,7 +806,8 @@ def test_a_first_install_that_failed_is_not_started_by_itself(world, ask, check)
         ask("later", state="started", check=check).activate()
     told = "robot-arm@0: release %s is void: " % bad
     assert re.match(
-        re.escape(told) + ".*exit status 7.* Deploy something else, .* -e retry=true, or name the others", str(refused.value)
+        re.escape(told) + ".*exit status 7.* Deploy something else, .* -e retry=true, or name the others",
+        str(refused.value),
     )
     assert world.systemd.calls == calls
     again = ask("later", state="started", check=check, retry=True).activate()["steps"]

@@ -153,7 +153,7 @@ def test_where_nothing_can_be_kept_is_told(dist, runs, monkeypatch):
     monkeypatch.setattr(
         transfer.run.os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
-    with pytest.raises(transfer.run.RunError, match="spool-.*: No space left on device"):
+    with pytest.raises(transfer.run.RunError, match=r"spool-.*: No space left on device"):
         transfer.payload(wanted(A), ["new"], {"new": dist["1.1"][0]})
 
 
