@@ -63,6 +63,8 @@ def number(variables: dict[str, Any], name: str) -> int | None:
 
 def left(variables: dict[str, Any]) -> list[str]:
     """What was asked for by name and is not declared."""
-    found = declared(variables) or {}
+    names, found = only(variables) or [], declared(variables)
+    if not found:  # where variables cannot be known yet, groups are
+        return [name for name in names if fleet.group_of(name.partition("@")[0]) not in variables["groups"]]
     known = {*found.get("agentfactory_versions", ()), *found.get("agentfactory_ids", ())}
-    return [name for name in only(variables) or [] if name not in known]
+    return [name for name in names if name not in known]
