@@ -150,9 +150,10 @@ def test_what_hosts_hold_is_looked_up_once_in_a_rollout(dist, runs, monkeypatch)
 
 
 def test_where_nothing_can_be_kept_is_told(dist, runs, monkeypatch):
-    monkeypatch.setattr(
-        transfer.run.os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(transfer.run.os, "fsync", full)
     with pytest.raises(transfer.run.RunError, match=r"spool-.*: No space left on device"):
         transfer.payload(wanted(A), ["new"], {"new": dist["1.1"][0]})
 
