@@ -26,8 +26,10 @@ class SilenceError(RuntimeError):
     """Alertmanager did not do as it was asked; the text says why, for a warning."""
 
 
-def connection(url: str, options: Mapping[str, Any]) -> Connection:
-    """How to ask an Alertmanager: `options` are those of `PROMETHEUS`."""
+def connection(url: str, options: object) -> Connection:
+    """How to ask an Alertmanager: `options` are a mapping of those of `PROMETHEUS`."""
+    if not isinstance(options, Mapping):
+        raise SilenceError("agentfactory_alertmanager: must be a mapping of options, such as {username: ..., password_file: ...}")
     given = ArgumentSpecValidator(PROMETHEUS, **PROMETHEUS_RULES).validate({"timeout": TIMEOUT, **options, "url": url})
     if given.error_messages:
         raise SilenceError(f"agentfactory_alertmanager: {'; '.join(given.error_messages)}")

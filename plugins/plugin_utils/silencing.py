@@ -29,9 +29,9 @@ def begin(variables: dict[str, Any], planned: rollout.Plan) -> None:
         ledger.append({"phase": "silence", "url": str(url), "silence": found})
 
 
-def _how_to_ask(variables: dict[str, Any], planned: rollout.Plan) -> dict[str, Any]:
+def _how_to_ask(variables: dict[str, Any], planned: rollout.Plan) -> Any:
     """The host's variable, and never the play's, which comes as it was written: a secret in it may still be a template."""
-    return dict(variables["hostvars"][planned["hosts"][0]].get("agentfactory_alertmanager") or {})
+    return variables["hostvars"][planned["hosts"][0]].get("agentfactory_alertmanager") or {}
 
 
 def lift(variables: dict[str, Any], planned: rollout.Plan) -> None:

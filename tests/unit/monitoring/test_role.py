@@ -17,11 +17,15 @@ GRAFANA = {
     "grafana_password": "geheim",
 }
 BEYOND = {"prometheus_address": "0.0.0.0:9090", "web_certificate": "c", "web_key": "k", "web_password": "geheim"}
+ELSEWHERE = {"grafana_prometheus_url": "https://prometheus.example.org", "grafana_username": "grafana"}
 REFUSED = [
     ("dashboards", {**GRAFANA, "grafana_prometheus_url": "http://127.0.0.1:9090"}, "goes over the network in clear"),
     ("dashboards", {**GRAFANA, "grafana_password": "ge$heim"}, "contains a $"),
     ("dashboards", {**GRAFANA, "grafana_username": ""}, "one is given and the other is not"),
     ("dashboards", {**GRAFANA, "grafana_password": ""}, "one is given and the other is not"),
+    # The operator's password is for the role's own Prometheus, and for no other.
+    ("dashboards", {**BEYOND, "web_password": "ge$heim"}, "contains a $"),
+    ("dashboards", {**BEYOND, "web_password": "ge$heim", **ELSEWHERE}, "one is given and the other is not"),
     ("server", {**BEYOND, "web_password": ""}, "0.0.0.0:9090 can be reached from elsewhere, by anybody"),
     ("server", {"alertmanager_address": ":9093", "web_open": False}, ":9093 can be reached from elsewhere, by anybody"),
     ("server", {**BEYOND, "web_certificate": "", "web_key": ""}, "would go over the network in clear"),

@@ -111,9 +111,10 @@ def test_nobody_there_is_told() -> None:
     ("url", "options", "told"),
     [("http://ann:geheim@h:9093", {}, "do not belong into it"), ("http://h:9093", {"user": "ann"}, r"user\. Supported parameters"),
      ("http://h:9093", {"password_file": "/nowhere"}, "username"), ("https://h:9093", {"ca_path": "/nowhere"}, "ca_path: /nowhere"),
-     ("http://h:9093", {"username": "ann", "password_file": "/nowhere"}, "password_file: /nowhere")],
+     ("http://h:9093", {"username": "ann", "password_file": "/nowhere"}, "password_file: /nowhere"),
+     ("http://h:9093", "geheim", "must be a mapping"), ("http://h:9093", ["geheim"], "must be a mapping")],
 )  # fmt: skip
-def test_what_nobody_can_be_asked_with_is_told(url: str, options: dict[str, str], told: str) -> None:
+def test_what_nobody_can_be_asked_with_is_told(url: str, options: object, told: str) -> None:
     with pytest.raises(silence.SilenceError, match=told) as error:
         silence.connection(url, options)
     assert "geheim" not in str(error.value)
