@@ -282,7 +282,7 @@ def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monito
         return monitored.fleet.lab.on_all(lambda host: host.sh(script))
 
     monitored.server.sh(CUT_SHORT)
-    until(interval, "Alertmanager has read another file", 60)
+    until(interval, "Alertmanager has read another file")
     monitored.server.sh(PUT_BACK)
     for host in monitored.fleet.lab.hosts:
         host.sh("touch /opt/agentfactory-exporter/exporter.pyz")
@@ -309,7 +309,7 @@ def test_it_can_be_taken_away_again(monitored: Monitored) -> None:
     assert monitored.run("-e", "monitoring_state=absent").ok().changed
     left = monitored.server.sh("cd /etc/prometheus/agentfactory; find targets rules/expected-* -type f")
     assert sorted(left.split()) == sorted(OTHERS)
-    until(lambda: monitored.ask("absent(agentfactory_fleet_agent)"), "nothing of this fleet is expected any more", 60)
+    until(lambda: monitored.ask("absent(agentfactory_fleet_agent)"), "nothing of this fleet is expected any more")
     monitored.server.sh("cd /etc/prometheus/agentfactory; rm " + " ".join(OTHERS))
     assert monitored.run("-e", "monitoring_state=absent").ok().changed
     assert monitored.run("-e", "monitoring_state=absent").ok().changed == 0

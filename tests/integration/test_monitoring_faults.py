@@ -196,7 +196,7 @@ def test_what_is_no_number_stays_where_it_was_said(monitored: Monitored, ill: Pa
     until(lambda: monitored.value(f"faulty_pressure{agent.series}") == 1, "what is said beside it is known")
     assert math.isnan(monitored.value(f"faulty_temperature{agent.series}") or 0)
     # It was said to be of the day of the epoch, and is taken for what is: when something was is not for an agent to say.
-    until(lambda: monitored.value(f"faulty_yesterday{agent.series}") == 1, "its time is ours", 60)
+    until(lambda: monitored.value(f"faulty_yesterday{agent.series}") == 1, "its time is ours")
     rate = 'agentfactory:requests:rate5m{agent="talker"}'
     until(lambda: monitored.value(rate) == 0, "the requests of all talkers are a number")
 
