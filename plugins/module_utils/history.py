@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who changed what on this host, when, from, to, and how it ended: one JSON line a change, only ever appended."""
 
+import functools
 import json
 import os
 import time
@@ -44,6 +45,21 @@ def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]
         except ValueError:
             continue
     return records
+
+
+def stopped(layout: Layout, agent_id: str) -> bool:
+    """Whether the last that was done to an instance was to stop it, or to leave it stopped as it was before."""
+    try:
+        seen = os.stat(layout.factory / "history.jsonl")
+    except FileNotFoundError:
+        return False
+    return _last(layout, seen.st_mtime_ns, seen.st_size).get(agent_id) in ("stop", "shelve")
+
+
+@functools.lru_cache(maxsize=1)
+def _last(layout: Layout, _changed: int, _size: int) -> "dict[str, str]":
+    """The last action on each instance that went well. Read anew when the file has another time or size: exporters ask often."""
+    return {record["agent_id"]: record["action"] for record in read(layout) if record["result"] == "ok"}
 
 
 class Switch(NamedTuple):

@@ -97,6 +97,7 @@ def own_drift(instance: Instance, now: Now, *, known: bool) -> "list[str]":
     """How the host differs from its own record. `known`: a release runs or boots."""
     booted = bool(now.booted)
     to_start = (read_json(instance.staged) or {}).get("state") == "started"
+    stopped = not now.running and history.stopped(instance.layout, instance.id)
     checks = [
         (now.unit_intact, "the unit was changed"),
         (not known or now.tree_intact, "the code was changed"),
@@ -107,8 +108,7 @@ def own_drift(instance: Instance, now: Now, *, known: bool) -> "list[str]":
             not (now.running and booted) or now.running == now.booted,
             "%s runs, %s would boot" % (now.running, now.booted),
         ),
-        # What neither runs nor would start is as the verb `stop` leaves it.
-        (not (booted and to_start and now.running) or now.enabled, "would not start at boot"),
+        (not (booted and to_start) or now.enabled or stopped, "would not start at boot"),
     ]
     return [told for holds, told in checks if not holds]
 

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from . import activator, cgroup, egress, health, info, release, truth
+from . import activator, cgroup, egress, health, history, info, release, truth
 from .files import read_json
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, number
@@ -246,12 +246,12 @@ class Watch:
 
 
 def is_wanted(instance: Instance) -> bool:
-    """Whether it is to run: staged as started, and not stopped by the verb, which takes only the link of the unit away.
+    """Whether it is to run: staged as started, and not stopped by the verb, which takes the link of the unit away and is written down.
 
-    What was never activated has no unit in /etc either: it is wanted.
+    What somebody disabled by hand is wanted.
     """
     staged = read_json(instance.staged) or {}
-    stopped = release.proven(instance) is not None and not os.path.lexists(instance.wants)
+    stopped = not os.path.lexists(instance.wants) and history.stopped(instance.layout, instance.id)
     return staged.get("state") == "started" and not stopped
 
 

@@ -16,6 +16,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     egress,
     files,
     health,
+    history,
     metrics,
     release,
     systemd,
@@ -111,14 +112,39 @@ def test_everything_of_an_agent_that_runs(watch, running, instance):
     assert found["agent_last_progress_timestamp_seconds"] == instance.state.stat().st_mtime
 
 
+def disabled_by_hand(instance):
+    instance.wants.unlink()
+
+
 def by_stop(instance):
     """What the verb `stop` does to files."""
-    instance.wants.unlink()
+    disabled_by_hand(instance)
+    done(instance, "stop")
+
+
+def enabled_by_hand(instance):
+    done(instance, "stop")
+
+
+def stopped_before(instance):
+    """It was started again since, and then disabled by hand."""
+    by_stop(instance)
+    done(instance, "activate")
+
+
+def not_updated(instance):
+    """An activation of what was stopped failed, and left it so."""
+    by_stop(instance)
+    done(instance, "activate", "undone")
 
 
 def never_activated(instance):
     files.remove(instance.unit_file)
-    by_stop(instance)
+    instance.wants.unlink()
+
+
+def done(instance, action, result="ok"):
+    history.append(instance.layout, {"run": "r1"}, instance.id, action, before=None, after=None, result=result)
 
 
 def declared_stopped(instance):
@@ -126,7 +152,9 @@ def declared_stopped(instance):
 
 
 @pytest.mark.parametrize(
-    ("what", "wanted"), [(lambda _by_hand: None, 1), (by_stop, 0), (never_activated, 1), (declared_stopped, 0)]
+    ("what", "wanted"),
+    [(lambda _stopped_by_hand: None, 1), (disabled_by_hand, 1), (by_stop, 0), (enabled_by_hand, 1), (stopped_before, 1), (not_updated, 0),
+     (never_activated, 1), (declared_stopped, 0)],
 )
 def test_what_was_stopped_by_its_verb_is_not_wanted(watch, running, instance, manager, what, wanted):
     manager.units.clear()

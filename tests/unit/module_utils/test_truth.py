@@ -17,6 +17,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     egress,
     files,
     health,
+    history,
     info,
     release,
     systemd,
@@ -296,8 +297,7 @@ DECLARED = {"robot-arm@0": {"version": "1.0", "state": "started", "contents": ["
         ({"release_complete": False}, None, ["the configuration or the secrets were changed"]),
         ({"running": "1.1-b"}, None, ["1.1-b runs, 1.0-a would boot"]),
         ({"enabled": False}, None, ["would not start at boot"]),
-        ({"enabled": False, "running": None}, None, []),  # as `stop` leaves it
-        ({"enabled": False, "running": None}, DECLARED, ["is declared started"]),
+        ({"enabled": False, "running": None}, None, ["would not start at boot"]),
         ({}, {}, ["is not declared"]),
         ({}, {"robot-arm@0": dict(DECLARED["robot-arm@0"], version="1.1")}, ["version 1.1 is declared"]),
         ({}, {"robot-arm@0": dict(DECLARED["robot-arm@0"], contents=["x"])}, ["other content than declared"]),
@@ -310,6 +310,26 @@ def test_how_a_host_differs(instance, now, declared, expected):
     files.write_json(instance.staged, {"release": "1.0-a", "state": "started"})
     found = {"release": "1.0-a", "version": "1.0", "content": "c"}
     assert info._drift(instance, Now(**dict(AS_IT_SHOULD, **now)), found, declared) == expected
+
+
+@pytest.mark.parametrize(
+    ("actions", "now", "declared", "expected"),
+    [
+        (["activate", "stop"], {}, None, []),
+        (["activate", "stop"], {}, DECLARED, ["is declared started"]),
+        (["activate", "stop"], {"running": "1.0-a"}, None, ["would not start at boot"]),  # started by hand
+        (["stop", "activate", "shelve"], {}, None, []),
+        (["stop", "activate"], {}, None, ["would not start at boot"]),  # disabled by hand
+    ],
+)
+def test_what_its_verb_stopped_is_as_it_should(instance, actions, now, declared, expected):
+    files.write_json(instance.staged, {"release": "1.0-a", "state": "started"})
+    for action in actions:
+        history.append(instance.layout, {"run": "r1"}, instance.id, action, before=None, after=None, result="ok")
+        history.append(instance.layout, {"run": "r1"}, "eye@0", "activate", before=None, after=None, result="ok")
+    seen = Now(**{**AS_IT_SHOULD, "enabled": False, "running": None, **now})
+    found = {"release": "1.0-a", "version": "1.0", "content": "c"}
+    assert info._drift(instance, seen, found, declared) == expected
 
 
 @pytest.mark.parametrize(
