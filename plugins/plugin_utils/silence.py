@@ -29,7 +29,9 @@ class SilenceError(RuntimeError):
 def connection(url: str, options: object) -> Connection:
     """How to ask an Alertmanager: `options` are a mapping of those of `PROMETHEUS`."""
     if not isinstance(options, Mapping):
-        raise SilenceError("agentfactory_alertmanager: must be a mapping of options, such as {username: ..., password_file: ...}")
+        raise SilenceError(
+            "agentfactory_alertmanager: must be a mapping of options, such as {username: ..., password_file: ...}"
+        )
     given = ArgumentSpecValidator(PROMETHEUS, **PROMETHEUS_RULES).validate({"timeout": TIMEOUT, **options, "url": url})
     if given.error_messages:
         raise SilenceError(f"agentfactory_alertmanager: {'; '.join(given.error_messages)}")

@@ -153,8 +153,16 @@ def declared_stopped(instance):
 
 @pytest.mark.parametrize(
     ("what", "wanted"),
-    [(lambda _stopped_by_hand: None, 1), (disabled_by_hand, 1), (by_stop, 0), (enabled_by_hand, 1), (stopped_before, 1), (not_updated, 0),
-     (never_activated, 1), (declared_stopped, 0)],
+    [
+        (lambda _stopped_by_hand: None, 1),
+        (disabled_by_hand, 1),
+        (by_stop, 0),
+        (enabled_by_hand, 1),
+        (stopped_before, 1),
+        (not_updated, 0),
+        (never_activated, 1),
+        (declared_stopped, 0),
+    ],
 )
 def test_what_was_stopped_by_its_verb_is_not_wanted(watch, running, instance, manager, what, wanted):
     manager.units.clear()
