@@ -27,26 +27,25 @@ def declare(fleet: Fleet, version: str, **more: object) -> None:
     fleet.write({AGENT: {"version": version, "rollout": ALL_AT_ONCE, **more}})
 
 
-def start_baking(fleet: Fleet, shelf, version: str, *arguments: str, bake: int = 8, **more: object):
-    """v1 runs; a deploy of `version` is baking on every host."""
+def test_power_cut_during_the_proof(fleet, shelf):
+    """Each host loses its power as soon as it bakes: when the others do depends on how busy they are."""
     declare(fleet, "1.0.0")
     fleet.deploy().ok()
-    shelf.put(version=version, health={"bake": bake})
-    declare(fleet, version, **more)
-    run = fleet.start("deploy", *arguments)
-    fleet.lab.on_all(lambda host: until(lambda: faults.in_proof(host), f"{host.name} bakes"))
-    return run
+    before = fleet.lab.on_all(faults.answers)
+    shelf.put(version="2.2.0", health={"bake": 8})
+    declare(fleet, "2.2.0")
+    run = fleet.start("deploy")
 
+    def cut_while_it_bakes(host: Host) -> None:
+        until(lambda: faults.in_proof(host), f"{host.name} bakes")
+        faults.power_cut(host)
 
-def test_power_cut_during_the_proof(fleet, shelf):
-    run = start_baking(fleet, shelf, "2.2.0")
-    before = dict(zip(fleet.lab.hosts, (faults.look(host)["boots"] for host in fleet.lab.hosts), strict=True))
-    fleet.lab.on_all(faults.power_cut)
+    fleet.lab.on_all(cut_while_it_bakes)
     result = run.end().failed()
-    for host in fleet.lab.hosts:
+    for host, was in zip(fleet.lab.hosts, before, strict=True):
         assert "unreachable" in result.output or "restarted" in result.verdict(host), result.output
         until(lambda host=host: host.get()[0] == 200, f"{host.name} answers after the power cut")
-        assert faults.answers(host) == before[host]
+        assert faults.answers(host) == was
         faults.runs_what_boots(host)
     faults.converges(fleet, "2.2.0")
 
