@@ -5,8 +5,8 @@
 
 The load is open: Poisson arrivals, exponential work, each dealt to an instance by chance, all from one seed. So chance is the same in
 every run, and only this machine's delays differ. What they do to the work is measured as work; what they do to the waiting is not judged.
-The work is sleep. How far a p95 of so many requests may be from the true one is not guessed: hundreds of loads of other seeds are worked off
-here.
+The work is sleep. How far a p95 of so many requests may be from the true one is not guessed: hundreds of loads of other seeds are worked
+off here.
 """
 
 import math

@@ -7,6 +7,7 @@ Grafana is a stand-in, since Debian does not have it: its group, its directory a
 role brings for it is looked at; that Grafana reads it is not tested.
 """
 
+import itertools
 import json
 import math
 import re
@@ -265,6 +266,7 @@ cp -p /etc/prometheus/alertmanager.yml /var/tmp/declared.yml
 sed -i 's/^  group_interval: .*/  group_interval: 7m/' /etc/prometheus/alertmanager.yml
 systemctl reload prometheus-alertmanager
 """
+NOT_IN_FORCE = ("/opt/agentfactory-exporter/exporter.pyz", "/etc/systemd/system/agentfactory-exporter.service")
 PUT_BACK = "cat /var/tmp/declared.yml > /etc/prometheus/alertmanager.yml; rm /var/tmp/declared.yml"
 
 
@@ -284,8 +286,8 @@ def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monito
     monitored.server.sh(CUT_SHORT)
     until(interval, "Alertmanager has read another file")
     monitored.server.sh(PUT_BACK)
-    for host in monitored.fleet.lab.hosts:
-        host.sh("touch /opt/agentfactory-exporter/exporter.pyz")
+    for host, path in zip(monitored.fleet.lab.hosts, itertools.cycle(NOT_IN_FORCE), strict=False):
+        host.sh(f"touch {path} && systemctl daemon-reload")
     before = running()
     monitored.run().ok()
     until(lambda: not interval(), "Alertmanager has read its file")
