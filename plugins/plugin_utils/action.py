@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
@@ -112,16 +113,19 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         return str(self._templar.template(given)) if given else ""
 
     def only(self) -> list[str] | None:
-        """What this task is about, as agents' names and agent ids; None for all.
-
-        What a whole run is about need not be said by its tasks: there each host's fork would compile a template for it.
-        """
+        """What this task is about, as agents' names and agent ids; None for all."""
         given = self.options.get("only")
         if given is None:
-            given = (self.ledger.begin() or {}).get("only")
+            given = self._only_in_run
         if given is None:
             return None
         return [name.strip() for item in given for name in str(item).split(",") if name.strip()]
+
+    @cached_property
+    def _only_in_run(self) -> list[str] | None:
+        """What the whole run is about. Its tasks need not say it: each host's fork would compile a template for that."""
+        found: list[str] | None = (self.ledger.begin() or {}).get("only")
+        return found
 
     def declarations(self) -> list[dict[str, Any]]:
         """The host's declarations, raw. That they are not defined is an error, never "none"."""
