@@ -60,10 +60,7 @@ class ActionModule(ActionBase):
         if not path:
             raise FleetError([f"fleet: give it, or define the variable {FLEET}"])
         path = self._loader.path_dwim(path)
-        data = fleet_inventory.document(self._loader, path)
-        if data is None:
-            raise FleetError([f"{fleet_inventory.label(path)} is not a file of {fleet_placement.PLUGIN}"])
-        fleet, _hosts = fleet_inventory.read(self._loader, path, data, planning=True)
+        fleet, _hosts = fleet_inventory.read_for_planning(self._loader, path)
         if not fleet.counted:
             raise FleetError([f"{fleet_inventory.label(path)}: there is no agent with count: nothing is to be placed"])
         return fleet

@@ -76,10 +76,7 @@ class ActionModule(PrometheusAction):
         if not path:
             raise FleetError([f"fleet: give it, or define the variable {FLEET}"])
         path = os.path.abspath(path)
-        data = fleet_inventory.document(self._loader, path)
-        if data is None:
-            raise FleetError([f"{fleet_inventory.label(path)} is not a file of {fleet_placement.PLUGIN}"])
-        fleet, hosts = fleet_inventory.read(self._loader, path, data, planning=True)
+        fleet, hosts = fleet_inventory.read_for_planning(self._loader, path)
         return fleet, Variables(self._loader, hosts)
 
     def _ask(self, fleet: Fleet) -> Any:

@@ -42,6 +42,14 @@ def read(
     return found, hosts
 
 
+def read_for_planning(loader: Any, path: str) -> tuple[_fleet.Fleet, InventoryManager]:
+    """The fleet of a file that somebody named, to place or to plan it. FleetError, too, where it is none."""
+    data = document(loader, path)
+    if data is None:
+        raise _fleet.FleetError([f"{label(path)} is not a file of {PLUGIN}"])
+    return read(loader, path, data, planning=True)
+
+
 def read_as_planned(loader: Any, path: str, data: dict[str, Any], plan: str) -> tuple[_fleet.Fleet, InventoryManager]:
     """The same with the counts and the placement of a plan. FleetError, too, where fleet or artifacts moved since it was made."""
     from .fleet_variables import Variables
