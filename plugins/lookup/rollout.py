@@ -55,10 +55,8 @@ _raw:
   elements: raw
 """
 
-import gc
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from ansible import context
@@ -71,12 +69,12 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import (
     asked,
     fleet_placement,
     freshness,
+    inherited,
     moves,
     rollout,
     rollout_report,
     run,
     silencing,
-    whoami,
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
@@ -170,7 +168,7 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
     if plan:
         Ledger.current().append({"phase": "goal", "placement": plan["placement"], "host_order": plan["host_order"]})
         _readable(variables)
-    _read_ahead(variables)
+    inherited.prepare(variables)
     return managed
 
 
@@ -179,25 +177,6 @@ def _readable(variables: dict[str, Any]) -> None:
     path = fleet_placement.beside(str((asked.declared(variables) or {})["agentfactory_fleet"]))
     if not variables.get("ansible_check_mode", False) and not os.path.exists(path):
         fleet_placement.settle(path, {}, [])
-
-
-def _read_ahead(variables: dict[str, Any]) -> None:
-    """Read what the fork of each host would read for itself: it inherits what this process has. Each will say what is wrong.
-
-    What is there by now stays for the run. So the garbage collectors of the forks are told to leave it alone: they would only
-    have it copied, page by page.
-    """
-    from ansible_collections.agentfactory.core.plugins.plugin_utils import artifact, declare, remote
-
-    remote.library_sources()
-    whoami.who(variables)
-    fleet, chosen = asked.declared(variables) or {}, asked.agents(variables)
-    for name, version in fleet.get("agentfactory_versions", {}).items():
-        if version and (chosen is None or name in chosen):
-            with suppress(declare.DeclarationError, artifact.ArtifactError):
-                for image in declare.packaged(str(fleet["agentfactory_artifacts"]), name, str(version)).images:
-                    image.files()
-    gc.freeze()
 
 
 def _unpackaged(variables: dict[str, Any]) -> list[dict[str, str]]:

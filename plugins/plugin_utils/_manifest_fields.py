@@ -7,9 +7,6 @@ from typing import Any
 
 from . import _checks as c
 from . import _manifest_values as v
-from ._manifest_values import NAME, VERSION, parse_size
-
-__all__ = ["MANIFEST", "NAME", "VERSION", "parse_size"]
 
 _FILE_SOURCE = c.mapping(
     {

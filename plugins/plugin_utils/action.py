@@ -17,7 +17,7 @@ from . import declare, transfer, whoami
 from .artifact import ArtifactError
 from .ledger import Ledger, LedgerError
 from .remote import Remote, RemoteError
-from .run import RunError
+from .run import Kept, RunError
 
 ENVIRONMENT_UNSET = (
     "agentfactory_environment is not defined for this host: is it in a fleet, and under its `managed` pattern?"
@@ -155,7 +155,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         stock = transfer.Stock(agents, self.artifacts())
         sent = 0
 
-        def everything() -> tuple[dict[str, Any], bytes]:
+        def everything() -> tuple[dict[str, Any], Kept]:
             nonlocal sent
             declare.validate(agents, self.artifacts(), self.host)
             wanted, payload = stock.everything()

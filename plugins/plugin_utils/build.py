@@ -10,9 +10,9 @@ from pathlib import Path
 
 from . import lock as locks
 from . import source, uv, wheel
-from .manifest import PLACEHOLDER, Manifest, canonical, stored
+from .manifest import PLACEHOLDER, Manifest, stored
 from .target import Target
-from .tree import PackageError, Tree
+from .tree import PackageError, Tree, canonical
 
 GENERATION = 1  # raised when the same input begins to give other bytes
 _HOSTS_OWN = ("pyvenv.cfg", "bin/python", "bin/python3", "lib")

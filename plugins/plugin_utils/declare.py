@@ -9,7 +9,7 @@ from typing import Any
 
 from . import config as _config
 from .artifact import Artifact, ArtifactError, Artifacts
-from .manifest import ManifestError, validate_config
+from .fleet_config import violations
 
 Template = Callable[[Any], Any]
 
@@ -72,14 +72,12 @@ def build(
 
 
 def validate(agents: list[dict[str, Any]], artifacts: str, host: str) -> None:
-    """Check each configuration against its schema. Apart from `build`, for it imports jsonschema: only where something changes."""
-    problems: list[str] = []
+    """Check each configuration against its schema. Apart from `build`, for it may import jsonschema: only where something changes."""
+    problems = []
     for agent in agents:
-        manifest = packaged(artifacts, agent["name"], agent["manifest"]["version"]).manifest
-        try:
-            validate_config(manifest, agent["config"], f"{host}: agents.{agent['name']}.config")
-        except ManifestError as error:
-            problems += error.problems
+        judged = packaged(artifacts, agent["name"], agent["manifest"]["version"]).manifest["config"]
+        for key, reason in violations(judged, agent["config"]):
+            problems.append(f"{host}: agents.{agent['name']}.config: " + (f"{key}: " if key else "") + reason)
     if problems:
         raise DeclarationError("\n".join(problems))
 

@@ -16,30 +16,35 @@ from pathlib import Path
 from typing import Any
 
 from . import _checks as c
+from .config import check, merge
 from .fleet_fields import plain
 
 _KEEP_DAYS = 30
-_GENERATION = 1  # raise it when what counts as valid changes
+_GENERATION = 2  # raise it when what counts as valid changes
 
 
 def config_problems(manifest: Mapping[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
     """(dotted key below config, reason) for each violation; [] where it is valid or cannot be judged yet."""
-    schema = manifest["config"]["schema"]
-    if schema is None:
+    if manifest["config"]["schema"] is None:
         return []
     if not plain(config):  # a host's values are not known yet: they are judged when its release is staged
         return _top_level(config, manifest["config"])
-    mark = _cache() / _digest(manifest["config"], config)
+    return violations(manifest["config"], config)
+
+
+def violations(judged: Mapping[str, Any], config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same of values that are final: the agent's defaults with `config` laid over them, against its schema."""
+    if judged["schema"] is None:
+        return []
+    values = merge(judged["defaults"], config)
+    mark = _cache() / _digest(judged["schema"], values)
     if _is_known(mark):
         return []
-    from .manifest import ManifestError, validate_config  # every import costs: Ansible compiles collections each time
-
-    try:
-        validate_config(dict(manifest), config, "")
-    except ManifestError as error:
-        return [_split(line) for line in error.problems]
-    _remember(mark)
-    return []
+    problems = c.Problems("")
+    check(judged["schema"], values, "", problems)
+    if not problems.lines:
+        _remember(mark)
+    return [_split(line) for line in problems.lines]
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -62,8 +67,8 @@ def _top_level(config: Mapping[str, Any], judged: Mapping[str, Any]) -> list[tup
     ]
 
 
-def _digest(judged: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    text = json.dumps([_GENERATION, judged, config], sort_keys=True, separators=(",", ":"))
+def _digest(schema: object, values: Mapping[str, Any]) -> str:
+    text = json.dumps([_GENERATION, schema, values], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

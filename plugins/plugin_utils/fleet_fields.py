@@ -17,7 +17,7 @@ import yaml
 
 from . import _checks as c
 from . import fleet_goals
-from ._manifest_fields import NAME, VERSION, parse_size
+from ._manifest_values import NAME, VERSION, parse_size
 
 INSTANCE = r"[a-z0-9][a-z0-9-]{0,31}"
 MAX_INSTANCES = 1000

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _checks as c
-from ._manifest_fields import NAME
+from ._manifest_values import NAME
 
 FILE = "placement.yml"
 PLUGIN = "agentfactory.core.fleet"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ._manifest_fields import parse_size
+from ._manifest_values import parse_size
 from .fleet import Declaration, Fleet
 from .fleet_placement import Counted
 from .placement import Agent, Host, PlacementError, Problem

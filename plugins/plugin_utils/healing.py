@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ._manifest_fields import NAME
+from ._manifest_values import NAME
 from .fleet_fields import INSTANCE
 
 REMEDIES = {"AgentDown": "restart", "AgentCrashLoop": "rollback", "HostDown": "failover"}

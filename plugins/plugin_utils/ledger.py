@@ -112,6 +112,7 @@ class Ledger:
     def __init__(self, run_id: str | None) -> None:
         self.run_id = run_id
         self._base = os.path.join(run.directory(), run_id) if run_id else ""
+        self._plan: rollout.Plan | None = None
 
     @classmethod
     def current(cls) -> "Ledger":
@@ -169,8 +170,10 @@ class Ledger:
 
     def plan(self) -> rollout.Plan | None:
         """The rollout as it was planned once staging was over; None before that."""
-        found = next(self.records("plan"), None)
-        return rollout.Plan(**found) if found else None  # type: ignore[typeddict-item]
+        if self._plan is None:  # it never changes once it is there
+            found = next(self.records("plan"), None)
+            self._plan = rollout.Plan(**found) if found else None  # type: ignore[typeddict-item]
+        return self._plan
 
     def make_plan(self, *, environment: str = "", max_removals: int = 1) -> rollout.Plan:
         """The plan, made from what was staged and written down if it is not there yet (in the main process only)."""

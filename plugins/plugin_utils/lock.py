@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import uv
-from .manifest import Manifest, canonical
-from .tree import PackageError
+from .manifest import Manifest
+from .tree import PackageError, canonical
 
 _HEADER = "# Written by agentfactory.core.agent_package with uv; renew it with upgrade_lock: true.\n"
 _INPUTS = re.compile(r"^# for: ([0-9a-f]{64})$", re.MULTILINE)

@@ -8,7 +8,6 @@
 """
 
 import copy
-import json
 import os
 from typing import Any
 
@@ -24,13 +23,11 @@ __all__ = [
     "VERSION",
     "Manifest",
     "ManifestError",
-    "canonical",
     "load",
     "normalise",
     "parse_size",
     "stored",
     "target_problems",
-    "validate_config",
 ]
 
 Manifest = dict[str, Any]
@@ -44,11 +41,6 @@ class ManifestError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-def canonical(value: object) -> bytes:
-    """The one JSON form that digests are taken of."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
 
 def stored(manifest: Manifest) -> Manifest:
@@ -100,23 +92,6 @@ def normalise(value: object, *, file: str) -> Manifest:
     if problems.lines:
         raise ManifestError(problems.lines)
     return manifest
-
-
-def validate_config(manifest: Manifest, config: object, origin: str) -> dict[str, Any]:
-    """The agent's defaults with `config` laid over them (mappings merge, lists replace), valid against its schema.
-
-    `origin` says in errors where the configuration was written, such as `fleet.yml: agents.thermostat.config`.
-    Values of `config` are passed through as the objects they are. ManifestError lists what is wrong.
-    """
-    problems = c.Problems(origin)
-    if config is not None and not isinstance(config, dict):
-        raise ManifestError([f"{origin}: must be a mapping, not {c.kind(config)}"])
-    merged = _config.merge(manifest["config"]["defaults"], config or {})
-    if manifest["config"]["schema"] is not None:
-        _config.check(manifest["config"]["schema"], merged, "", problems)
-    if problems.lines:
-        raise ManifestError(problems.lines)
-    return merged
 
 
 def _check_runtime(manifest: Manifest, problems: c.Problems) -> None:

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifact import ANNOTATION, REF_NAME
-from .manifest import canonical
-from .tree import Entry
+from .tree import Entry, canonical
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

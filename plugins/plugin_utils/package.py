@@ -14,9 +14,9 @@ from . import build, oci, source
 from . import tree as trees
 from .artifact import ANNOTATION, Artifact, ArtifactError, Artifacts, Image
 from .difference import before, difference
-from .manifest import Manifest, canonical, load, stored, target_problems
+from .manifest import Manifest, load, stored, target_problems
 from .target import Target, check
-from .tree import FileEntry, PackageError, Tree
+from .tree import FileEntry, PackageError, Tree, canonical
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ NEEDS_LIBRARY = "AGENTFACTORY-NEEDS-LIBRARY"
 ANSWER = "AGENTFACTORY-ANSWER "
 INTERPRETER = "/usr/bin/python3"
 BUSY_SECONDS = 900
-Call = Callable[[], tuple[dict[str, Any], bytes]]
+Call = Callable[[], tuple[dict[str, Any], run.Kept]]
 
 BOOTSTRAP = f"""
 import json,os,sys,zlib
@@ -86,7 +86,7 @@ def library_sources() -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest()[:16], data
 
 
-def library_packed() -> bytes:
+def library_packed() -> run.Kept:
     """What is sent of the library to a host that lacks it."""
     digest, sources = library_sources()
     return run.kept(f"library-{digest}", lambda: zlib.compress(sources, 6))
@@ -105,7 +105,9 @@ class Remote:
         chosen = interpreter if interpreter and interpreter.startswith("/") else INTERPRETER
         self._command = f"{shlex.quote(chosen)} -IS -c {shlex.quote(BOOTSTRAP)}"
 
-    def call(self, request: dict[str, Any], payload: bytes = b"", *, to_new_host: Call | None = None) -> dict[str, Any]:
+    def call(
+        self, request: dict[str, Any], payload: run.Kept = b"", *, to_new_host: Call | None = None
+    ) -> dict[str, Any]:
         """One operation of the host's library. Waits while the host is busy with an activation that goes on by itself.
 
         A host that was never used needs no question first: `to_new_host` gives the request and payload to send with the library.
@@ -131,7 +133,7 @@ class Remote:
                 told = True
             time.sleep(1)
 
-    def _once(self, request: dict[str, Any], payload: bytes, to_new_host: Call | None) -> dict[str, Any]:
+    def _once(self, request: dict[str, Any], payload: run.Kept, to_new_host: Call | None) -> dict[str, Any]:
         try:
             return self._exchange(request, payload, b"")
         except LibraryMissing as missing:
@@ -139,15 +141,15 @@ class Remote:
                 request, payload = to_new_host()
             return self._exchange(request, payload, library_packed())
 
-    def _exchange(self, request: dict[str, Any], payload: bytes, source: bytes) -> dict[str, Any]:
-        body = zlib.compress(json.dumps(request, separators=(",", ":")).encode(), 6)
+    def _exchange(self, request: dict[str, Any], payload: run.Kept, source: run.Kept) -> dict[str, Any]:
+        body = zlib.compress(json.dumps(request, separators=(",", ":")).encode(), 1)  # each fork does it anew
         header = {
             "library": library_sources()[0],
             "source": len(source),
             "request": len(body),
             "check": bool(request.get("check")),
         }
-        data = json.dumps(header).encode() + b"\n" + source + body + payload
+        data = b"".join((json.dumps(header).encode(), b"\n", source, body, payload))
         result = self._execute(self._command, data)
         for line in str(result.get("stdout", "")).splitlines():
             if line.startswith(ANSWER):

@@ -8,6 +8,7 @@ process's pid, so an ansible-playbook that is started from within a task does no
 """
 
 import fcntl
+import mmap
 import os
 import re
 import secrets
@@ -68,10 +69,13 @@ def directory() -> str:
     return os.path.join(base, "runs")
 
 
-def kept(name: str, make: Callable[[], bytes]) -> bytes:
+Kept = bytes | mmap.mmap
+
+
+def kept(name: str, make: Callable[[], bytes]) -> Kept:
     """What `name` stands for (a digest of all that it depends on): made by the first who asks, for all processes and runs of a week.
 
-    RunError where it cannot be written.
+    Mapped where it is there already: all hosts' forks then share its pages. Never empty. RunError where it cannot be written.
     """
     path = os.path.join(directory(), name)
     try:
@@ -86,7 +90,7 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
                 os.replace(f"{path}.new", path)
                 return data
         with open(path, "rb") as stream:
-            return stream.read()
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
 

@@ -16,8 +16,8 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .manifest import Manifest, canonical
-from .tree import Entry, PackageError, Tree, path_problem
+from .manifest import Manifest
+from .tree import Entry, PackageError, Tree, canonical, path_problem
 
 IGNORE_FILE = ".agentignore"
 LOCK_FILE = "agent.lock"

@@ -30,11 +30,11 @@ class Stock:
         """Whether only the host can say which of an agent's trees it needs. (Images of several platforms may have one.)"""
         return any(len({image["tree"] for image in agent["images"]}) != 1 for agent in self._agents)
 
-    def everything(self) -> tuple[dict[str, Any], bytes]:
+    def everything(self) -> tuple[dict[str, Any], run.Kept]:
         """For a host that has nothing: the request's ``trees`` and ``blobs``, and the payload."""
         return self.lacking({"trees": [image["tree"] for agent in self._agents for image in agent["images"]]})
 
-    def lacking(self, need: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    def lacking(self, need: dict[str, Any]) -> tuple[dict[str, Any], run.Kept]:
         """For what a host said that it needs: ``{"trees": [...], "held": [...]}`` or ``{"files": [...]}``."""
         self._trees.update(lists(need.get("trees", []), self._images))
         missing = set(need["files"]) if "files" in need else None
@@ -81,7 +81,7 @@ def known_in_run(agents: list[dict[str, Any]], artifacts: str, held: list[str]) 
     if not held or not (rollout := run.current()):
         return known_files(agents, artifacts, held)
     question = repr((rollout, artifacts, sorted(agent["name"] for agent in agents), sorted(held)))
-    files, complete = json.loads(run.kept("known-" + hashlib.sha256(question.encode()).hexdigest()[:32], look))
+    files, complete = json.loads(bytes(run.kept("known-" + hashlib.sha256(question.encode()).hexdigest()[:32], look)))
     return set(files), complete
 
 
@@ -97,7 +97,7 @@ def blobs(trees: dict[str, list[dict[str, Any]]], missing: set[str] | None, know
     return [[sha256, sizes[sha256]] for sha256 in sorted(wanted)]
 
 
-def payload(wanted: list[list[Any]], trees: Iterable[str], images: dict[str, Image]) -> bytes:
+def payload(wanted: list[list[Any]], trees: Iterable[str], images: dict[str, Image]) -> run.Kept:
     """The wanted files as one zlib stream, packed once a run however many hosts need the same ones."""
     if not wanted:
         return b""

@@ -4,14 +4,13 @@
 """The files of an artifact before they are written: normalised, checked, and listed for their digest."""
 
 import hashlib
+import json
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from .manifest import canonical
 
 FileEntry = dict[str, Any]
 # control characters, and the surrogates that stand for bytes which are not UTF-8
@@ -49,6 +48,11 @@ def file_list(tree: Mapping[str, Entry]) -> list[FileEntry]:
             digest = hashlib.sha256(data).hexdigest()
             found.append({"path": path, "mode": entry.mode, "size": len(data), "sha256": digest})
     return found
+
+
+def canonical(value: object) -> bytes:
+    """The one JSON form that digests are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
 
 
 def tree_digest(files: bytes) -> str:

@@ -18,10 +18,10 @@ import pytest
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import oci
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import Artifact, ArtifactError, Artifacts
-from ansible_collections.agentfactory.core.plugins.plugin_utils.manifest import canonical
 from ansible_collections.agentfactory.core.plugins.plugin_utils.tree import (
     Entry,
     Tree,
+    canonical,
     content_digest,
     file_list,
     tree_digest,

@@ -293,7 +293,7 @@ def test_a_port_can_be_taken_on_different_hosts() -> None:
 
 def test_config_that_was_valid_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = []
-    monkeypatch.setattr(manifest, "validate_config", lambda *given: judged.append(given))
+    monkeypatch.setattr(fleet_config, "check", lambda *given: judged.append(given))
     for config in ({"set_point": 1}, {"set_point": 1}, {"set_point": 2}):
         assert fleet_config.config_problems(MANIFESTS["thermostat"], config) == []
     assert len(judged) == 2

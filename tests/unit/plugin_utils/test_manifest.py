@@ -13,7 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.agentfactory.core.plugins.plugin_utils import config, fleet_config
 from ansible_collections.agentfactory.core.plugins.plugin_utils import manifest as m
+from ansible_collections.agentfactory.core.plugins.plugin_utils.tree import canonical
 
 FULL: dict[str, Any] = {
     "name": "thermostat",
@@ -83,7 +85,7 @@ def test_full() -> None:
     assert found["permissions"]["outbound"] == ["192.0.2.0/24", "2001:db8::1/128"]
     assert found["permissions"]["write"] == ["/srv/data"]
     assert m.normalise(found, file="agent.yml") == found
-    assert m.canonical(found) == m.canonical(json.loads(m.canonical(found)))
+    assert canonical(found) == canonical(json.loads(canonical(found)))
 
 
 def test_defaults() -> None:
@@ -344,25 +346,24 @@ SCHEMA = {
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({}, "fleet.yml: agents.t.config: 'room' is a required property"),
-        ({"room": 5}, "fleet.yml: agents.t.config: room: 5 is not of type 'string'"),
-        ({"room": "a", "colour": 1}, "Additional properties are not allowed ('colour' was unexpected)"),
-        ({"room": "a", "mqtt": {"port": "x"}}, "mqtt.port: 'x' is not of type 'integer'"),
-        ([], "fleet.yml: agents.t.config: must be a mapping, not a list"),
+        ({}, ("", "'room' is a required property")),
+        ({"room": 5}, ("room", "5 is not of type 'string'")),
+        ({"room": "a", "colour": 1}, ("", "Additional properties are not allowed ('colour' was unexpected)")),
+        ({"room": "a", "mqtt": {"port": "x"}}, ("mqtt.port", "'x' is not of type 'integer'")),
     ],
 )
-def test_bad_config(config: object, problem: str) -> None:
+def test_bad_config(config: dict[str, object], problem: tuple[str, str]) -> None:
     manifest = m.normalise({**LEAST, "config": {"schema": SCHEMA}}, file="f")
-    with pytest.raises(m.ManifestError) as caught:
-        m.validate_config(manifest, config, "fleet.yml: agents.t.config")
-    assert problem in str(caught.value)
+    assert fleet_config.violations(manifest["config"], config) == [problem]
 
 
 def test_config_merges_mappings_and_replaces_lists() -> None:
     defaults = {"mqtt": {"port": 1883}, "tags": [1, 2]}
     manifest = m.normalise({**LEAST, "config": {"schema": SCHEMA, "defaults": defaults}}, file="f")
     given_value: list[int] = [3]
-    merged = m.validate_config(manifest, {"room": "a", "mqtt": {"host": "b"}, "tags": given_value}, "o")
+    laid_over = {"room": "a", "mqtt": {"host": "b"}, "tags": given_value}
+    merged = config.merge(manifest["config"]["defaults"], laid_over)
+    assert fleet_config.violations(manifest["config"], laid_over) == []
     assert merged == {"room": "a", "mqtt": {"port": 1883, "host": "b"}, "tags": [3]}
     assert merged["tags"] is given_value
     assert manifest["config"]["defaults"] == defaults
@@ -370,8 +371,7 @@ def test_config_merges_mappings_and_replaces_lists() -> None:
 
 def test_any_config_without_a_schema() -> None:
     manifest = m.normalise(LEAST, file="f")
-    assert m.validate_config(manifest, {"a": {"b": [1]}}, "o") == {"a": {"b": [1]}}
-    assert m.validate_config(manifest, None, "o") == {}
+    assert fleet_config.violations(manifest["config"], {"a": {"b": [1]}}) == []
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_nothing_but_a_manifest_or_its_error(key: str, value: object) -> None:
         assert all(line.startswith("agent.yml: ") for line in error.problems)
         return
     assert m.normalise(found, file="agent.yml") == found
-    json.loads(m.canonical(found))
+    json.loads(canonical(found))
 
 
 @given(data=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
