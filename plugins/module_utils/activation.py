@@ -132,7 +132,9 @@ class Activation:
         checkpoint("activate.committed")
         enable(instance)
         went_back = bool(self.step.get("back")) or before == self.name
-        release.judge(instance, self.name, release.GOOD, {}, deployed=not went_back, after=before or "")
+        release.judge(
+            instance, self.name, release.GOOD, {}, deployed=not went_back, after=before or "", run=self.who["run"]
+        )
         replace_link(instance.current, "releases/" + self.name)
         remove(instance.proof_file)
         _renewed(instance, self.name)

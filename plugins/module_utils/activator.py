@@ -207,10 +207,9 @@ class Walk:
 
     def mark(self, step: "dict[str, Any]") -> None:
         """What was taken back counts as undone; said once, also where the walk was killed right before it could say so."""
-        instance, name = Instance(self.layout, step["agent"], step["instance"]), step.get("taken_back")
-        known = release.everything(instance).get(name) if name and step.get("result") == "ok" else None
-        if known is not None and known.status != release.UNDONE:
-            release.judge(instance, str(name), release.UNDONE, {})
+        if step.get("taken_back") and step.get("result") == "ok":
+            instance = Instance(self.layout, step["agent"], step["instance"])
+            release.take_back(instance, step["taken_back"], self.intent["run"])
 
     def one(self, step: "dict[str, Any]") -> None:
         """Walk one step to its end, whatever happens."""

@@ -114,7 +114,7 @@ def read(instance: Instance, name: str) -> "dict[str, Any]":
 
 
 def _facts(path: Path) -> "Optional[dict[str, Any]]":
-    """A `release.json`; None where there is none that can be read: the release is not complete then."""
+    """What such a file says; None where there is none that can be read: a release without `release.json` is not complete."""
     with contextlib.suppress(HostError):
         return dict(read_json(path) or {}) or None
     return None
@@ -140,7 +140,7 @@ def everything(instance: Instance) -> "dict[str, Release]":
         facts = _facts(path)
         if facts is None:
             continue
-        verdict = read_json(path.parent / "verdict.json") or {}
+        verdict = _verdict(instance, path.parent.name)
         found.append(
             Release(
                 facts["release"], facts["version"], facts["tree"], facts["content"], facts["environment"],
@@ -163,33 +163,51 @@ def without_secrets(instance: Instance, name: str, text: str) -> str:
     return credentials.redact(text, secrets(instance, name).values())
 
 
+def _verdict(instance: Instance, name: str) -> "dict[str, Any]":
+    """What activation found out about a release; empty where that is nothing, or cannot be read."""
+    return _facts(instance.releases / name / "verdict.json") or {}
+
+
+def _write_verdict(instance: Instance, name: str, verdict: "dict[str, Any]") -> None:
+    write_json(instance.releases / name / "verdict.json", verdict)
+
+
 def judge(
-    instance: Instance, name: str, status: str, evidence: "dict[str, Any]", *, deployed: bool = True, after: str = ""
-) -> None:
+    instance: Instance, name: str, status: str, evidence: "dict[str, Any]", *, deployed: bool = True, after: str = "",
+    run: str = "",
+) -> None:  # fmt: skip
     """Record what activation found. The order only ever grows, whatever the clock does.
 
-    `deployed` is false where an instance went back to the release, or was only started again; `after` is what it replaced.
+    `deployed` is false where an instance went back to the release, or was only started again; `after` is what it replaced;
+    `run` deployed it: what was known before that is kept for `take_back`.
     """
-    known = everything(instance)
-    order = 1 + max((r.order for r in known.values()), default=0)
-    place = known[name].place if name in known else 0
-    if status == GOOD and (deployed or not place):
-        place = order
+    order = 1 + max((r.order for r in everything(instance).values()), default=0)
+    verdict = _verdict(instance, name)
+    if status == GOOD and (deployed or not verdict.get("place")):
+        if verdict.get("run") != run:
+            verdict["before"] = {k: v for k, v in verdict.items() if k in ("status", "place", "after")}
+        verdict.update(run=run, place=order, after=after)
+    _write_verdict(instance, name, dict(verdict, status=status, order=order, evidence=evidence))
+
+
+def take_back(instance: Instance, name: str, run: str) -> None:
+    """What `run` deployed was taken back: it is as good as it was before, or else undone. Once, however often it is said."""
+    verdict = _verdict(instance, name)
+    if verdict.get("run") != run or verdict["status"] != GOOD:
+        return
+    before = verdict.pop("before")
+    if before.get("status") == GOOD:
+        _write_verdict(instance, name, dict(verdict, run="", **before))
     else:
-        after = known[name].after if name in known else ""
-    write_json(
-        instance.releases / name / "verdict.json",
-        {"status": status, "order": order, "place": place, "after": after, "evidence": evidence},
-    )
+        judge(instance, name, UNDONE, {})
 
 
 def fail(instance: Instance, name: str, evidence: "dict[str, Any]") -> None:
     """A failed activation makes a release void; one that was proven before stays good, with the evidence beside it."""
-    known = everything(instance).get(name)
-    if known is None or not known.good:
+    verdict = _verdict(instance, name)
+    if verdict.get("status") != GOOD:
         return judge(instance, name, VOID, evidence)
-    verdict = {"status": GOOD, "order": known.order, "place": known.place, "after": known.after, "evidence": evidence}
-    return write_json(instance.releases / name / "verdict.json", verdict)
+    return _write_verdict(instance, name, dict(verdict, evidence=evidence))
 
 
 def proven(instance: Instance) -> Optional[str]:

@@ -713,6 +713,45 @@ def test_an_undo_takes_back_what_is_still_as_its_run_left_it(world, ask, what):
     assert ask("mine", state="undone").activate()["steps"] == [], "once is enough"
 
 
+GOES = {
+    # how a run gets from 1.1 to what it switches to -> that, and what that is once the run is undone
+    "back": (lambda ask, world: back(ask, "mine", "1.0"), "1.0", release.GOOD),
+    "to what was good before": (lambda ask, world: deploy(ask, world, "mine", version="1.0"), "1.0", release.GOOD),
+    "on": (lambda ask, world: deploy(ask, world, "mine", version="1.2"), "1.2", release.UNDONE),
+}
+
+
+def back(ask, run, to):
+    """What a rollback does on this host."""
+    changes = ask(run, release=to).select()["activation"]
+    planned = [change["subject"] for change in changes]
+    return ask(run, state="started", as_declared=True, planned=planned).activate()["steps"]
+
+
+@pytest.mark.parametrize("how", list(GOES))
+def test_what_was_good_before_a_run_is_so_after_its_undo(world, ask, how):
+    go, to, status = GOES[how]
+    for version in ("1.0", "1.1"):
+        deploy(ask, world, "before " + version, version=version)
+    go(ask, world)
+    assert world.systemd.runs(world.instance()).startswith(to)
+    assert [s["result"] for s in ask("mine", state="undone").activate()["steps"]] == ["ok"]
+    found = {r.version: r.status for r in release.everything(world.instance()).values()}
+    assert found == {"1.0": release.GOOD, "1.1": release.GOOD, to: status}
+    assert unsettled(world, release.choose(world.instance(), "1.1").name) == []
+    assert [s["to"][:3] for s in back(ask, "again", "previous")] == ["1.0"]
+
+
+def test_a_release_that_is_taken_back_with_its_sibling_stays_as_good_as_it_was(world, ask):
+    old = {name: world.run("1.0", name=name) for name in "01"}
+    for name in "01":
+        world.run("1.1", name=name)
+    (world.instance("1").releases / old["1"] / "credentials/token").unlink()
+    steps = world.walk(*[dict(world.step(old[name], name), back=True) for name in "01"], who=dict(WHO, run="run-2"))
+    assert [s["result"] for s in steps] == ["undone", "failed"]
+    assert release.everything(world.instance("0"))[old["0"]].good
+
+
 def test_what_was_stopped_before_the_run_stays_stopped(world, ask):
     deploy(ask, world, "before", version="1.0")
     ask("before", state="stopped").activate()

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ansible_collections.agentfactory.core.plugins.module_utils import credentials, files, release, unit
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance, Layout
-from ansible_collections.agentfactory.core.plugins.module_utils.release import GOOD, STAGED, VOID, Release
+from ansible_collections.agentfactory.core.plugins.module_utils.release import GOOD, STAGED, UNDONE, VOID, Release
 
 KEY = b"k" * 32
 ME = pwd.getpwuid(os.getuid())
@@ -306,7 +306,7 @@ FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # every step is f
 
 
 class Life(RuleBasedStateMachine):
-    """Deploy, fail, roll back and prune in any order, on real files.
+    """Deploy, fail, roll back, take back and prune in any order, on real files.
 
     The machine does by hand what activation does around the library: the unit under /run, the verdict, the rename into /etc.
     """
@@ -319,12 +319,22 @@ class Life(RuleBasedStateMachine):
         self.running = None  # what boots
         self.good = []  # every release that proved itself, the newest proof last
         self.void = set()
+        self.switch = (
+            None  # the last one that went well: its run, what booted before, to what, whether that was good, ...
+        )
 
-    def _switch(self, name, healthy):
+    def _previous(self):
+        found = release.choose(self.instance, "previous")
+        return found and found.name
+
+    def _switch(self, name, healthy, deployed=True):
         files.write_atomic(self.instance.proof_file, release.unit_text(self.instance, name))
         if healthy:
+            self.number += 1
+            run, before = "run-%d" % self.number, self.running
+            self.switch = (run, before, name, name in self.good, self._previous()) if before != name else None
             boot(self.instance, name)
-            release.judge(self.instance, name, GOOD, {})
+            release.judge(self.instance, name, GOOD, {}, deployed=deployed, after=before or "", run=run)
             self.running = name
             self.good = [n for n in self.good if n != name] + [name]
             self.void.discard(name)
@@ -342,6 +352,7 @@ class Life(RuleBasedStateMachine):
         files.write_json(self.instance.staged, {"release": name})
         if pruned:
             release.prune(self.instance, self.keep)
+            self.switch = None
         self._switch(name, healthy)
 
     @rule(wanted=st.sampled_from(["previous", "1", "2", "3"]), healthy=st.booleans())
@@ -355,7 +366,34 @@ class Life(RuleBasedStateMachine):
         if wanted == "previous":
             assert found.name != self.running
         files.write_json(self.instance.staged, {"release": found.name})
-        self._switch(found.name, healthy)
+        self._switch(found.name, healthy, deployed=False)
+
+    @rule(version=st.sampled_from("123"))
+    def deploy_what_was_good(self, version):
+        found = release.choose(self.instance, version)
+        if found is not None:
+            files.write_json(self.instance.staged, {"release": found.name})
+            self._switch(found.name, healthy=True)
+
+    @precondition(lambda self: self.switch)
+    @rule()
+    def take_back(self):
+        """The last switch is undone with others that failed: every release is as good as it was before it."""
+        run, before, name, was_good, previous = self.switch
+        self.switch, self.running = None, before
+        expected = {n: r.status for n, r in release.everything(self.instance).items()}
+        expected[name] = GOOD if was_good else UNDONE
+        if before is None:
+            files.remove(self.instance.unit_file)
+        else:
+            boot(self.instance, before)
+            release.judge(self.instance, before, GOOD, {}, deployed=False, run=run)
+        for _killed_right_after in range(2):
+            release.take_back(self.instance, name, run)
+        assert {n: r.status for n, r in release.everything(self.instance).items()} == expected
+        assert self._previous() == previous
+        self.good = [n for n in self.good if n not in (before, name) or (n == name and was_good)]
+        self.good += [before] if before else []
 
     @rule(name=st.sampled_from(["1-lost", "2-lost"]))
     def stage_only(self, name):
@@ -363,7 +401,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def prune(self):
-        before = set(release.everything(self.instance))
+        before, self.switch = set(release.everything(self.instance)), None
         gone = release.prune(self.instance, self.keep)
         assert set(release.everything(self.instance)) == before - set(gone)
         self.good = [n for n in self.good if n not in gone]
@@ -379,6 +417,7 @@ class Life(RuleBasedStateMachine):
         lay(self.instance, name)
         files.write_atomic(self.instance.proof_file, release.unit_text(self.instance, name))
         release.prune(self.instance, self.keep)
+        self.switch = None
         self.good = [n for n in self.good if n in release.everything(self.instance)]
         assert name in release.everything(self.instance)
         files.remove(self.instance.proof_file)
@@ -413,7 +452,7 @@ def test_previous_goes_back_and_back_and_never_to_what_was_taken_back(instance):
     """v1 to v4 were proven in turn, v4 was then taken back with others that failed; from v3 it goes to v2, then to v1."""
     for name in ("1-a", "2-b", "3-c", "4-d"):
         lay(instance, name, GOOD)
-    release.judge(instance, "4-d", release.UNDONE, {})
+    release.judge(instance, "4-d", UNDONE, {})
     for running, expected in (("3-c", "2-b"), ("2-b", "1-a"), ("1-a", None)):
         boot(instance, running)
         release.judge(instance, running, GOOD, {}, deployed=False)  # proven again, as a rollback does
