@@ -22,14 +22,13 @@ def append(layout: Layout, who: "dict[str, Any]", agent_id: str, action: str, *,
     }  # fmt: skip
     layout.factory.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(layout.factory / "history.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        # A crash may have cut the last line off: this one must not become a part of it.
+    with os.fdopen(descriptor, "ab") as stream:  # its write is of the whole, or an error
+        # A crash or a full disk may have cut the last line off: this one must not become a part of it.
         size = os.fstat(descriptor).st_size
         torn = size and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, (b"\n" if torn else b"") + canonical(record) + b"\n")
+        stream.write((b"\n" if torn else b"") + canonical(record) + b"\n")
+        stream.flush()
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]":

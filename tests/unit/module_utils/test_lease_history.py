@@ -5,6 +5,7 @@
 
 import json
 import os
+import resource
 import stat
 
 import pytest
@@ -116,6 +117,22 @@ def test_a_line_that_a_crash_cut_off_costs_that_line_only(layout, cut):
     record(layout, "r3", "arm@0", "activate", "1-a", "3-c")
     assert [r["run"] for r in history.read(layout)] == ["r1", *torn, "r3"]
     assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_a_record_for_which_there_is_no_room_is_an_error(layout, room):
+    """The kernel writes what fits; only the next write says that the rest does not."""
+    record(layout, "r1", "arm@0", "activate", None, "1-a")
+    size = (layout.factory / "history.jsonl").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            record(layout, "r2", "arm@0", "activate", "1-a", "2-b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    record(layout, "r3", "arm@0", "activate", "1-a", "3-c")
+    assert [r["run"] for r in history.read(layout)] == ["r1", "r3"]
 
 
 SWITCHES = {
