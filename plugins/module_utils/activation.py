@@ -9,7 +9,7 @@ unit into /etc. So at every instant a reboot leads to the last proven release. S
 
 import contextlib
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from . import credentials, egress, health, history, release, tree, truth, users
 from .errors import HostError, in_words
@@ -19,6 +19,8 @@ from .proof import Failed, Proof, Spoiled
 from .systemd import Systemd, journal
 
 Save = Callable[..., None]
+T = TypeVar("T")
+UNKNOWN = {"ActiveState": "unknown", "SubState": "systemd gives no answer"}
 
 
 class Activation:
@@ -37,21 +39,25 @@ class Activation:
         checkpoint("activate." + name)
 
     def run(self) -> None:
-        """From wherever the step was interrupted to its outcome. Ends with phase ``done``."""
-        if self.step["phase"] == "committing":
-            return self._finish()
+        """From wherever the step was interrupted to its outcome. Ends with phase ``done``.
+
+        Raises OSError where that outcome cannot be written down yet: what runs and boots is right, so this can go on later.
+        """
         if self.step["phase"] == "undoing":
             return self._undo(self.step["evidence"])
         try:
-            self.preflight()
-            self.phase("switching")
-            gap = self._switch()
+            if self.step["phase"] != "committing":
+                self.preflight()
+                self.phase("switching")
+                self.phase("committing", gap=self._switch())
+            self._commit()
         except Failed as failure:
             return self._undo(self._evidence(failure))
+        except OSError as error:  # a full disk, say: that is not the release's fault
+            return self._undo(self._evidence(Spoiled("this host", in_words(error))))
         except Exception as error:
             # Whatever it was, a release that was not proven does not stay.
             return self._undo(self._evidence(Failed("unexpected", in_words(error))))
-        self.phase("committing", gap=gap)
         return self._finish()
 
     # -- before anything is switched ------------------------------------------------------------------------------
@@ -122,14 +128,15 @@ class Activation:
 
     # -- the two ends ---------------------------------------------------------------------------------------------
 
-    def _finish(self) -> None:
-        """The commit: the unit's rename into /etc; then the bookkeeping, all of it repeatable.
-
-        What systemd holds in memory stays true: it is told of the file's new place once all of the host's agents are done.
-        """
-        instance, before = self.instance, self.step["from"]
-        write_atomic(instance.unit_file, release.unit_text(instance, self.name), 0o644)
+    def _commit(self) -> None:
+        """The unit's rename into /etc. What systemd holds in memory stays true: it is told of the file's new place later."""
+        if not truth.unit_intact(self.instance, self.name):
+            write_atomic(self.instance.unit_file, self.instance.proof_file.read_bytes(), 0o644)
         checkpoint("activate.committed")
+
+    def _finish(self) -> None:
+        """The bookkeeping after the commit, all of it repeatable."""
+        instance, before = self.instance, self.step["from"]
         enable(instance)
         went_back = bool(self.step.get("back")) or before == self.name
         release.judge(
@@ -145,18 +152,26 @@ class Activation:
         self.phase("done", result="ok", message="%s is healthy" % self.name)
 
     def _evidence(self, failure: Failed) -> "dict[str, Any]":
-        """Why it failed: the check, exit status, last probe, last lines of its journal; without the secrets."""
-        unit = self.instance.unit
-        state = self.systemd.show([unit])[unit] if self.step["phase"] != "planned" else {}
-        lines = journal(unit, self.proof.invocation or state["InvocationID"]) if state else []
-        secrets = release.secrets(self.instance, self.name).values()
+        """Why it failed: the check, exit status, last probe, last lines of its journal; without the secrets.
+
+        What cannot be had, on a host that is out of memory, say, does not keep the old release from running again.
+        """
+        unit, invocation = self.instance.unit, self.proof.invocation
+        state: dict[str, str] = {}
+        if self.step["phase"] != "planned":
+            state = _if_possible(lambda: self.systemd.show([unit])[unit], UNKNOWN)
+        unreadable: dict[str, Optional[str]] = {"": None}
+        secrets = _if_possible(lambda: release.secrets(self.instance, self.name), unreadable).values()
+        lines = journal(unit, invocation) if invocation else []  # what this release said: its secrets are struck out
+        if lines and None in secrets:
+            lines = ["(not shown: one of its secrets cannot be read here, so it could not be struck out)"]
         return {
             "check": failure.check,
             "spoiled": isinstance(failure, Spoiled),
             "seen": credentials.redact(failure.seen, secrets),
             "summary": credentials.redact(str(failure), secrets),
             "unit": truth.describe(state) if state else "was not started",
-            "refused_packets": egress.refused(self.instance) if state else 0,
+            "refused_packets": _if_possible(lambda: egress.refused(self.instance), 0) if state else 0,
             "exit_status": state.get("ExecMainStatus"),
             "last_probe": credentials.redact("%s: %s" % (self.proof.last.probe, self.proof.last.detail), secrets),
             "journal": [credentials.redact(line, secrets) for line in lines],
@@ -172,8 +187,8 @@ class Activation:
         if switched or instance.proof_file.exists():
             try:
                 told = self._restore(before)
-            except (HostError, OSError) as error:
-                told = "and undoing it failed too: %s" % error
+            except Exception as error:
+                told = "and undoing it failed too: %s" % in_words(error)
         if before != self.name and not evidence["spoiled"] and (instance.releases / self.name).is_dir():
             release.fail(instance, self.name, evidence)
         history.append(
@@ -192,6 +207,8 @@ class Activation:
             # Its unit goes only after it has stopped: the unit says how to stop it.
             deactivate(self.instance, self.systemd)
             return "nothing runs"
+        if before != self.name and not truth.unit_intact(self.instance, before):
+            write_atomic(self.instance.unit_file, release.unit_text(self.instance, before), 0o644)
         remove(self.instance.proof_file)
         self.systemd.reload()
         if not self.step["was_running"]:
@@ -199,17 +216,25 @@ class Activation:
             return "%s is stopped, as before" % before
         if before == self.name:
             return "there is no other release to go back to, so it stays as it is"
-        if not truth.unit_intact(self.instance, before):
-            write_atomic(self.instance.unit_file, release.unit_text(self.instance, before), 0o644)
-            self.systemd.reload()
-        old = Proof(self.instance, before, self.systemd)
-        try:
-            old.wait_until_healthy(old.start(float(self.facts["manifest"]["stop"]["timeout"]) + 5))
-        except (Failed, HostError) as failure:
-            told = release.without_secrets(self.instance, before, str(failure))
-            return "%s was started again but is not healthy either: %s" % (before, told)
+        now = truth.look(self.instance, self.systemd.show([unit])[unit])
+        if now.running == before and now.healthy:  # it was never stopped, or runs again already
+            self._rules_of(before)
+        else:
+            old = Proof(self.instance, before, self.systemd)
+            try:
+                old.wait_until_healthy(old.start(float(self.facts["manifest"]["stop"]["timeout"]) + 5))
+            except (Failed, HostError) as failure:
+                told = release.without_secrets(self.instance, before, str(failure))
+                return "%s was started again but is not healthy either: %s" % (before, told)
         state = self.systemd.show([unit])[unit]
         return "%s runs again and is healthy (%s)" % (before, truth.describe(state))
+
+
+def _if_possible(ask: "Callable[[], T]", otherwise: T) -> T:
+    try:
+        return ask()
+    except (HostError, OSError):
+        return otherwise
 
 
 def _stop_timeout(instance: Instance, step: "dict[str, Any]") -> float:

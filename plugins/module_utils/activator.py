@@ -7,6 +7,7 @@ It does not depend on the controller, SSH, or the module that started it. Killed
 the phases that the intent file holds. Agents go in parallel; the instances of one agent one at a time.
 """
 
+import os
 import sys
 import threading
 import time
@@ -23,10 +24,26 @@ UNIT = "agentfactory-activation.service"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 OLD_ONE_LEAVES = 15.0
 TAKES_AT_MOST = 600.0
+RESERVE = 256 * 1024
 
 
 def intent_path(layout: Layout) -> Path:
     return layout.factory / "intents" / "activation.json"
+
+
+def reserve_path(layout: Layout) -> Path:
+    return layout.factory / "intents" / "reserve"
+
+
+def _reserve(layout: Layout) -> None:
+    """Room on the disk for how this ends, should the disk be full by then."""
+    path = reserve_path(layout)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, RESERVE)
+    finally:
+        os.close(descriptor)
 
 
 def read_intent(layout: Layout) -> "dict[str, Any]":
@@ -41,6 +58,7 @@ def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[s
         "keep": request.get("keep", staging.DEFAULT_KEEP), "undo_siblings": request.get("undo_siblings", True),
         "purge": bool(request.get("purge")), "allowed": allowed(layout, steps), "steps": steps,
     }  # fmt: skip
+    _reserve(layout)
     write_json(intent_path(layout), intent)
     checkpoint("activate.intent")
 
@@ -151,8 +169,23 @@ class Walk:
         self._guard = threading.Lock()
 
     def save(self, step: "dict[str, Any]", **changes: Any) -> None:
+        """Make a change of a step durable, or else not so. For how it ends there is room on a full disk."""
         with self._guard:
+            before = dict(step)
             step.update(changes)
+            try:
+                self._write(last=step["phase"] in ("undoing", "done"))
+            except OSError:
+                step.clear()
+                step.update(before)
+                raise
+
+    def _write(self, *, last: bool) -> None:
+        try:
+            write_json(intent_path(self.layout), self.intent)
+        except OSError:
+            if not (last and remove(reserve_path(self.layout))):
+                raise
             write_json(intent_path(self.layout), self.intent)
 
     def all(self) -> None:
@@ -164,15 +197,12 @@ class Walk:
                 self.save(step, phase="done", result="skipped", message="not removed: another agent failed")
         else:
             self._in_parallel(removals)
-        unfinished_steps = [s for s in map(now_walked, self.intent["steps"]) if s["phase"] != "done"]
-        if unfinished_steps:  # systemd starts us again, and then there may be space to write down how they ended
-            raise HostError("not at an end: %s" % unfinished_steps)
         staging.collect(
             self.layout, self.intent["keep"], frozenset(s["from"] for s in self.intent["steps"] if s["from"])
         )
         checkpoint("activate.collected")
         self.intent["done"] = True
-        write_json(intent_path(self.layout), self.intent)
+        self._write(last=True)
 
     def tidy(self) -> None:
         """Tell systemd where the units lie now. Nobody has to wait for it: it holds what they say already."""
@@ -180,15 +210,26 @@ class Walk:
         self.systemd.refresh(Instance(self.layout, step["agent"], step["instance"]).unit for step in steps)
 
     def _in_parallel(self, steps: "list[dict[str, Any]]") -> None:
-        """One thread an agent."""
+        """One thread an agent. Raises what kept one of them from writing down how it ended: systemd starts us again then."""
         agents: dict[str, list[dict[str, Any]]] = {}
         for step in steps:
             agents.setdefault(step["agent"], []).append(step)
-        threads = [threading.Thread(target=self.agent, args=(mine,)) for mine in agents.values()]
+        errors: list[BaseException] = []
+
+        def walk(mine: "list[dict[str, Any]]") -> None:
+            try:
+                self.agent(mine)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=walk, args=(mine,)) for mine in agents.values()]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        if errors:
+            remove(reserve_path(self.layout))  # next time there is room
+            raise errors[0]
 
     def agent(self, steps: "list[dict[str, Any]]") -> None:
         """The instances of one agent, one at a time; after a failure the rest is left and what was switched goes back."""
@@ -212,7 +253,7 @@ class Walk:
             release.take_back(instance, step["taken_back"], self.intent["run"])
 
     def one(self, step: "dict[str, Any]") -> None:
-        """Walk one step to its end, whatever happens."""
+        """Walk one step to its end, whatever happens; but for an OSError that keeps the end of an activation from being written."""
         instance = Instance(self.layout, step["agent"], step["instance"])
         try:
             if step["action"] == "activate":
@@ -220,6 +261,8 @@ class Walk:
             else:
                 self.simple(instance, step)
         except Exception as error:
+            if isinstance(error, OSError) and step["action"] == "activate":
+                raise
             self.save(step, phase="done", result="failed", message="%s failed: %s" % (step["action"], in_words(error)))
 
     def simple(self, instance: Instance, step: "dict[str, Any]") -> None:

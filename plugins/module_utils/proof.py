@@ -72,7 +72,8 @@ class Proof:
         refused = self.systemd.restart(unit, self.timeout + stopping)
         deadline = ordered + self.timeout + stopping
         state = self.systemd.settle(unit, deadline, after=before["InvocationID"], refused=refused)
-        self.invocation, pid = state["InvocationID"], int(state["MainPID"])
+        self.invocation = state["InvocationID"] if state["InvocationID"] != before["InvocationID"] else ""
+        pid = int(state["MainPID"])
         if (state["ActiveState"], state["SubState"]) != ("active", "running") or not pid:
             raise Failed("start", truth.describe(state))
         if state["NRestarts"] != "0":

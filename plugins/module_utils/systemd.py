@@ -47,6 +47,8 @@ def run(argv: "list[str]", *, data: Optional[bytes] = None, timeout: float = 120
         done = subprocess.run(argv, input=data, capture_output=True, timeout=timeout, check=False)
     except FileNotFoundError:
         raise HostError("%s is not installed on this host" % argv[0]) from None
+    except OSError as error:
+        raise HostError("%s cannot be started: %s" % (argv[0], error.strerror)) from None
     except subprocess.TimeoutExpired:
         raise HostError("%s did not end within %d s" % (" ".join(argv[:3]), timeout)) from None
     if check and done.returncode:

@@ -9,6 +9,7 @@ process, gives the new one an invocation id, the unit's environment and its cred
 for its next start. It does not sandbox, and it does not start a process again.
 """
 
+import errno
 import json
 import os
 import re
@@ -209,7 +210,7 @@ def world(layout, fake, distribute, manifest):
         def instance(self, name="0", agent="robot-arm"):
             return Instance(layout, agent, name)
 
-        def stage(self, version, how="well", name="0", agent="robot-arm", **wanted):
+        def stage(self, version, how="well", name="0", agent="robot-arm", token="hunter2", **wanted):
             instance = self.instance(name, agent)
             chosen.setdefault(instance.id, ports.free())
             made = manifest(
@@ -219,7 +220,7 @@ def world(layout, fake, distribute, manifest):
             spec = unit.Spec(
                 instance, made, "lab", code, {"http": chosen[instance.id]}, {"tasks": 9}, 257, credentials.LOADED
             )
-            config, secrets = {"how": how}, {"token": "hunter2"}
+            config, secrets = {"how": how}, {"token": token}
             staged = release.identify(KEY, spec, "content", config, secrets)
             release.stage(staged, KEY, spec, "content", config, secrets, users.find(instance))
             staging.select(instance, staged, "started", "lab")
@@ -353,12 +354,54 @@ def test_no_secret_is_in_the_evidence(world, layout):
         assert "hunter2" not in path.read_text()
 
 
-def test_a_journal_that_cannot_be_read_does_not_keep_the_old_release_down(world, monkeypatch):
-    old = world.run("1.0")
-    monkeypatch.setattr(activation, "journal", systemd.journal)
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert world.walk(world.step(world.stage("1.1", how="ends")))[0]["result"] == "failed"
+def test_what_a_release_that_never_started_would_have_replaced_is_not_its_evidence(world, layout, monkeypatch):
+    """systemd refuses to start it, so the journal is that of the old one, with a secret that is not the new one's."""
+    old = world.run("1.0", token="swordfish")
+    new = world.stage("1.1")
+    monkeypatch.setattr(world.systemd, "restart", lambda _unit, _timeout: "Unit has a bad unit file setting.")
+    pid = world.systemd.running[world.instance().unit][0].pid
+    step = world.walk(world.step(new))[0]
+    assert "bad unit file setting" in step["message"]
+    assert step["evidence"]["journal"] == []
+    assert world.systemd.running[world.instance().unit][0].pid == pid, (
+        "nothing stopped what runs, so it is not started again"
+    )
     assert unsettled(world, old) == []
+
+
+def hidden(monkeypatch, world):
+    monkeypatch.setattr(credentials, "reveal", lambda _directory, _how: {"token": None})
+
+
+def out_of_memory(monkeypatch, world):
+    """No process can be started once the release is bad: neither systemctl nor nft nor journalctl."""
+
+    def no_fork(*_args, **_more):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    real = activation.Activation._evidence
+
+    def evidence(self, failure):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(systemd.subprocess, "run", no_fork)
+            patch.setattr(activation, "journal", systemd.journal)
+            patch.setattr(egress.shutil, "which", lambda *_args, **_more: "/usr/sbin/nft")
+            patch.setattr(world.systemd, "show", lambda units: systemd.Systemd.show(world.systemd, units))
+            return real(self, failure)
+
+    monkeypatch.setattr(activation.Activation, "_evidence", evidence)
+
+
+@pytest.mark.parametrize(("fault", "told"), [(hidden, "not shown"), (out_of_memory, "Cannot allocate memory")])
+def test_evidence_that_cannot_be_had_does_not_keep_the_old_release_down(world, layout, monkeypatch, fault, told):
+    old, bad = world.run("1.0"), world.stage("1.1", how="ends")
+    fault(monkeypatch, world)
+    step = world.walk(world.step(bad))[0]
+    assert step["result"] == "failed"
+    assert unsettled(world, old) == []
+    assert release.everything(world.instance())[bad].status == release.VOID
+    assert told in step["evidence"]["journal"][0]
+    assert "hunter2" not in activator.intent_path(layout).read_text()
 
 
 def test_nothing_is_switched_when_the_preflight_says_no(world, layout):
@@ -404,6 +447,10 @@ class Killed(BaseException):
     """The activator died here. What a context manager would still do, no SIGKILL lets happen; these paths have none."""
 
 
+def killed(*_args, **_more):
+    raise Killed
+
+
 def die_at(monkeypatch, name, armed=lambda: True):
     def checkpoint(here):
         if here == name and armed():
@@ -445,6 +492,158 @@ def test_a_failing_activation_that_was_killed_is_undone(world, layout, point, fi
         with pytest.raises(Killed):
             walk.agent(walk.intent["steps"])
     assert release.proven(world.instance()) == old
+    assert world.resume()[0]["result"] == "failed"
+    assert unsettled(world, old) == []
+    assert release.everything(world.instance())[bad].status == release.VOID
+
+
+def test_an_undo_that_was_killed_before_it_was_written_down_starts_nothing_twice(world, layout, monkeypatch):
+    old, bad = world.run("1.0"), world.stage("1.1", how="ends")
+    activator.write_intent(layout, [world.step(bad)], {"who": WHO})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "fail", killed)
+        walk = activator.Walk(layout, world.systemd)
+        with pytest.raises(Killed):
+            walk.agent(walk.intent["steps"])
+    calls = list(world.systemd.calls)
+    assert world.resume()[0]["result"] == "failed"
+    assert world.systemd.calls == calls
+    assert unsettled(world, old) == []
+    assert release.everything(world.instance())[bad].status == release.VOID
+
+
+# -- what cannot be written -------------------------------------------------------------------------------------------
+
+
+def unwritable(patch, refused, number=errno.ENOSPC):
+    """A file for which `refused(path, content)` says so can be neither written nor linked, as on a full or read-only disk."""
+
+    def checked(real):
+        def write(path, content, *mode):
+            if refused(path, content):
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path, content, *mode)
+
+        return write
+
+    for module in (files, activation, release):
+        patch.setattr(module, "write_atomic", checked(files.write_atomic))
+    patch.setattr(activation, "replace_link", checked(files.replace_link))
+
+
+def no_space(*_args, **_more):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def a_phase(name):
+    """The intent of which a step is to get to that phase."""
+    return lambda path, content: path.name == "activation.json" and b'"phase":"%s"' % name.encode() in content
+
+
+NOT_COMMITTED = {
+    "the switch is noted": a_phase("switching"),
+    "the proof is noted": a_phase("committing"),
+    "the commit": lambda path, _content: path.parent.name == "system" and path.suffix == ".service",
+}
+
+
+@pytest.mark.parametrize("what", list(NOT_COMMITTED))
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_what_cannot_be_committed_is_undone_and_may_be_tried_again(world, layout, what, number):
+    old, new = world.run("1.0"), world.stage("1.1")
+    with pytest.MonkeyPatch.context() as patch:
+        unwritable(patch, NOT_COMMITTED[what], number)
+        step = world.walk(world.step(new))[0]
+    assert step["result"] == "failed"
+    assert os.strerror(number) in step["message"]
+    assert unsettled(world, old) == []
+    assert release.everything(world.instance())[new].status == release.STAGED
+    assert history.read(layout)[-1]["result"] == "undone"
+    assert world.walk(world.step(new))[0]["result"] == "ok"
+    assert unsettled(world, new) == []
+
+
+def test_a_first_install_that_cannot_be_committed_leaves_nothing_running(world, layout):
+    new = world.stage("1.0")
+    with pytest.MonkeyPatch.context() as patch:
+        unwritable(patch, NOT_COMMITTED["the commit"])
+        assert world.walk(world.step(new))[0]["result"] == "failed"
+    assert unsettled(world, None) == []
+
+
+def test_a_commit_that_fails_after_its_rename_is_undone(world, layout):
+    """The file has its name, and its directory cannot be flushed."""
+    old, new = world.run("1.0"), world.stage("1.1")
+    flush, once = files.fsync_directory, [layout.units]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "fsync_directory", lambda path: no_space() if path in once and once.pop() else flush(path))
+        assert world.walk(world.step(new))[0]["result"] == "failed"
+    assert once == []
+    assert unsettled(world, old) == []
+
+
+COMMITTED = {
+    "the start at boot": lambda path, _content: path.parent.name == "multi-user.target.wants",
+    "the verdict": lambda path, _content: path.name == "verdict.json",
+    "what boots, for people": lambda path, _content: path.name == "current",
+    "the end": a_phase("done"),
+    "the history": None,
+}
+
+
+@pytest.mark.parametrize("what", list(COMMITTED))
+def test_what_is_committed_is_written_down_when_it_can_be(world, layout, what):
+    world.run("1.0")
+    new = world.stage("1.1")
+    with pytest.MonkeyPatch.context() as patch:
+        if COMMITTED[what]:
+            unwritable(patch, COMMITTED[what])
+        else:
+            patch.setattr(history, "append", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            world.walk(world.step(new))
+        calls = list(world.systemd.calls)
+        with pytest.raises(OSError, match="No space left"):
+            world.resume()
+    assert world.resume()[0]["result"] == "ok"
+    assert world.systemd.calls == calls
+    assert unsettled(world, new) == []
+    assert release.everything(world.instance())[new].good
+    assert history.of_run(layout, WHO["run"])[world.instance().id].after == new
+
+
+def test_a_disk_that_is_full_by_then_has_room_for_how_it_ends(world, layout, monkeypatch):
+    old, new = world.run("1.0"), world.stage("1.1")
+    reserve, restarts = activator.reserve_path(layout), world.systemd.calls.count("restart " + world.instance().unit)
+    with pytest.MonkeyPatch.context() as patch:
+        unwritable(patch, lambda _path, _content: world.systemd.runs(world.instance()) == new and reserve.exists())
+        step = world.walk(world.step(new))[0]
+    assert (step["phase"], step["result"]) == ("done", "failed")
+    assert "No space left on device" in step["message"]
+    assert unsettled(world, old) == []
+    assert world.systemd.calls.count("restart " + world.instance().unit) == restarts + 2
+    assert world.walk(world.step(new))[0]["result"] == "ok"
+    assert reserve.stat().st_size == activator.RESERVE
+
+
+def test_on_a_full_disk_what_runs_again_is_left_alone(world, layout):
+    """Not even the end can be written down: the activator is started again and again, until it can."""
+    old, bad = world.run("1.0"), world.stage("1.1", how="dies", bake=5)
+    restart, append = "restart " + world.instance().unit, history.append
+    before = world.systemd.calls.count(restart)
+
+    def full(path=layout.factory, _content=b""):
+        return layout.root / "run" not in path.parents and world.systemd.calls.count(restart) > before
+
+    activator.write_intent(layout, [world.step(bad)], {"who": WHO})
+    with pytest.MonkeyPatch.context() as patch:
+        unwritable(patch, full)
+        patch.setattr(history, "append", lambda *args, **more: no_space() if full() else append(*args, **more))
+        for _start_of_the_activator in range(4):
+            with pytest.raises(OSError, match="No space left"):
+                world.resume()
+            assert world.systemd.runs(world.instance()) == old
+            assert world.systemd.calls.count(restart) == before + 2, "the new one, and the old one once"
     assert world.resume()[0]["result"] == "failed"
     assert unsettled(world, old) == []
     assert release.everything(world.instance())[bad].status == release.VOID
