@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 from . import credentials, egress, health, history, release, tree, truth, users
 from .errors import HostError, in_words
-from .files import checkpoint, read_json, remove, replace_link, write_atomic, write_json
+from .files import checkpoint, read_known, remove, replace_link, write_atomic, write_json
 from .layout import Instance
 from .proof import Failed, Proof, Spoiled
 from .systemd import Systemd, journal
@@ -245,7 +245,7 @@ def _stop_timeout(instance: Instance, step: "dict[str, Any]") -> float:
 
 def _renewed(instance: Instance, name: str) -> None:
     """What runs was started from what lies there now."""
-    staged = read_json(instance.staged) or {}
+    staged = read_known(instance.staged)
     if staged.pop("renew", False) and staged.get("release") == name:
         write_json(instance.staged, staged)
 

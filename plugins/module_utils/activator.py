@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from . import activation, egress, history, release, removal, staging, truth
 from .errors import HostError, in_words
-from .files import checkpoint, lock, read_json, read_text, remove, write_json
+from .files import checkpoint, lock, read_known, read_text, remove, write_json
 from .layout import Instance, Layout
 from .systemd import Systemd, run
 
@@ -48,7 +48,7 @@ def _reserve(layout: Layout) -> None:
 
 def read_intent(layout: Layout) -> "dict[str, Any]":
     """The last intent: ``{"run", "who", "boot", "keep", "undo_siblings", "done", "steps": [...]}``; empty if none."""
-    return dict(read_json(intent_path(layout)) or {})
+    return read_known(intent_path(layout))
 
 
 def write_intent(layout: Layout, steps: "list[dict[str, Any]]", request: "dict[str, Any]") -> None:

@@ -36,6 +36,15 @@ def read_json(path: Path) -> Any:
         raise HostError("%s is damaged: %s" % (path, error)) from None
 
 
+def read_known(path: Path) -> "dict[str, Any]":
+    """What is known by a file that the next run can write anew: nothing where there is none, or somebody damaged it."""
+    try:
+        known = read_json(path)
+    except HostError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def read_text(path: Path) -> Optional[str]:
     try:
         return path.read_text()

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Callable
 
 from . import activator, credentials, desired, lease, release, removal, staging, store, tree
 from .errors import Busy, HostError, in_words
-from .files import lock, read_json
+from .files import lock, read_known
 from .layout import Instance, Layout, instances, meant
 from .plan import Change
 from .systemd import Systemd
@@ -121,7 +121,7 @@ class Host:
         if problems:
             raise HostError("\n".join(problems))
         changes, booted = [], {i.id: release.proven(i) for i in mine}
-        states = {i.id: (read_json(i.staged) or {}).get("state", "started") for i in mine}
+        states = {i.id: read_known(i.staged).get("state", "started") for i in mine}
         for instance in mine:  # one that is to be stopped is not switched, as in a deploy
             if booted[instance.id] != chosen[instance.id] and states[instance.id] == "started":
                 reason = "%s -> %s" % (booted[instance.id], chosen[instance.id])

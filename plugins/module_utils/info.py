@@ -7,7 +7,7 @@ import time
 from typing import Any, Optional
 
 from . import cgroup, history, lease, release, removal, staging, target, tree, truth
-from .files import read_json
+from .files import read_known
 from .layout import Instance, Layout, instances, meant
 from .plan import Now
 from .systemd import Systemd, number, version
@@ -96,7 +96,7 @@ def _uptime(state: "dict[str, str]") -> Optional[float]:
 def own_drift(instance: Instance, now: Now, *, known: bool) -> "list[str]":
     """How the host differs from its own record. `known`: a release runs or boots."""
     booted = bool(now.booted)
-    to_start = (read_json(instance.staged) or {}).get("state") == "started"
+    to_start = read_known(instance.staged).get("state") == "started"
     stopped = not now.running and history.stopped(instance.layout, instance.id)
     checks = [
         (now.unit_intact, "the unit was changed"),

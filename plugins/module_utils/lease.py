@@ -11,7 +11,7 @@ import time
 from typing import Any, Optional
 
 from .errors import Busy
-from .files import read_json, remove, write_json
+from .files import read_known, remove, write_json
 from .layout import Layout
 
 SECONDS = 900
@@ -23,7 +23,7 @@ def _path(layout: Layout) -> Any:
 
 def current(layout: Layout) -> Optional["dict[str, Any]"]:
     """The lease that is in force: ``{"run", "user", "controller", "pid", "reason", "expires" (Unix s)}``."""
-    lease = read_json(_path(layout))
+    lease = read_known(_path(layout))
     return lease if lease and lease["expires"] > time.time() else None
 
 
@@ -41,6 +41,6 @@ def take(layout: Layout, who: "dict[str, Any]", reason: str) -> None:
 
 
 def give_back(layout: Layout, run: str) -> None:
-    lease = read_json(_path(layout))
+    lease = read_known(_path(layout))
     if lease and lease["run"] == run:
         remove(_path(layout))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from . import activator, cgroup, egress, health, history, info, release, truth
-from .files import read_json
+from .files import read_known
 from .layout import Instance, Layout, instances
 from .systemd import Systemd, number
 
@@ -250,7 +250,7 @@ def is_wanted(instance: Instance) -> bool:
 
     What somebody disabled by hand is wanted.
     """
-    staged = read_json(instance.staged) or {}
+    staged = read_known(instance.staged)
     stopped = not os.path.lexists(instance.wants) and history.stopped(instance.layout, instance.id)
     return staged.get("state") == "started" and not stopped
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from . import credentials, egress, unit
-from .errors import HostError
-from .files import canonical, checkpoint, read_json, remove, staging_directory, write_atomic, write_json
+from .files import canonical, checkpoint, read_json, read_known, remove, staging_directory, write_atomic, write_json
 from .layout import Instance
 
 GOOD, VOID, UNDONE, STAGED = "good", "void", "undone", "staged"
@@ -96,8 +95,8 @@ def stage(
 def complete(instance: Instance, name: str) -> bool:
     """Whether everything that was staged is still there as it was, for the user that the instance has now."""
     directory = instance.releases / name
-    facts = _facts(directory / "release.json")
-    if not facts or not facts.get("files"):  # also one that an older library wrote: it is staged anew
+    facts = read_known(directory / "release.json")
+    if not facts.get("files"):  # also one that an older library wrote: it is staged anew
         return False
     with contextlib.suppress(KeyError):
         if pwd.getpwnam(instance.user).pw_uid != facts["uid"]:
@@ -110,14 +109,7 @@ def complete(instance: Instance, name: str) -> bool:
 
 def read(instance: Instance, name: str) -> "dict[str, Any]":
     """What `stage` wrote of the release (`release.json`)."""
-    return _facts(instance.releases / name / "release.json") or {}
-
-
-def _facts(path: Path) -> "Optional[dict[str, Any]]":
-    """What such a file says; None where there is none that can be read: a release without `release.json` is not complete."""
-    with contextlib.suppress(HostError):
-        return dict(read_json(path) or {}) or None
-    return None
+    return read_known(instance.releases / name / "release.json")
 
 
 def _hash(path: Path) -> str:
@@ -137,8 +129,8 @@ def everything(instance: Instance) -> "dict[str, Release]":
     """All releases of an instance, by name, the oldest verdict first."""
     found = []
     for path in instance.releases.glob("*/release.json") if instance.releases.is_dir() else []:
-        facts = _facts(path)
-        if facts is None:
+        facts = read_known(path)
+        if not facts:
             continue
         verdict = _verdict(instance, path.parent.name)
         found.append(
@@ -164,8 +156,8 @@ def without_secrets(instance: Instance, name: str, text: str) -> str:
 
 
 def _verdict(instance: Instance, name: str) -> "dict[str, Any]":
-    """What activation found out about a release; empty where that is nothing, or cannot be read."""
-    return _facts(instance.releases / name / "verdict.json") or {}
+    """What activation found out about a release."""
+    return read_known(instance.releases / name / "verdict.json")
 
 
 def _write_verdict(instance: Instance, name: str, verdict: "dict[str, Any]") -> None:
@@ -243,7 +235,7 @@ def surplus(releases: "list[Release]", *, keep: int, needed: "set[str]") -> "lis
 
 def prune(instance: Instance, keep: int, needed: "frozenset[str]" = frozenset()) -> "list[str]":
     """Remove what `surplus` names. `needed` are releases that something still goes back to."""
-    staged = read_json(instance.staged) or {}
+    staged = read_known(instance.staged)
     used = {n for n in (proven(instance), named_by(instance.proof_file), staged.get("release")) if n}
     gone = surplus(list(everything(instance).values()), keep=keep, needed=used | needed)
     for name in gone:

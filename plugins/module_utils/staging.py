@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Optional
 from . import credentials, desired, plan, release, store, tree, truth, users
 from .desired import Desired
 from .errors import HostError
-from .files import checkpoint, read_json, remove, write_json
+from .files import checkpoint, read_json, read_known, remove, write_json
 from .layout import Instance, Layout, instances
 from .plan import Change
 from .systemd import Systemd, version
@@ -37,7 +37,7 @@ class Assessment:
 def owner(instance: Instance) -> str:
     """The environment that an instance on this host belongs to."""
     releases = list(release.everything(instance).values())
-    staged = read_json(instance.staged) or {}
+    staged = read_known(instance.staged)
     return str(releases[-1].environment if releases else staged.get("environment", ""))
 
 
@@ -197,7 +197,7 @@ def select(
     chosen: dict[str, Any] = {"release": name, "state": state, "environment": environment}
     if back:
         chosen["back"] = True
-    before = read_json(instance.staged) or {}
+    before = read_known(instance.staged)
     if renew or (renew is None and before.get("renew") and before.get("release") == name):
         chosen["renew"] = True
     write_json(instance.staged, chosen)

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from . import activator, history, release, removal, truth
 from .errors import HostError
-from .files import read_json
+from .files import read_known
 from .layout import Instance, Layout, meant
 from .plan import Now, Want
 from .plan import activate as plan_activation
@@ -51,7 +51,7 @@ def _step(instance: Instance, now: Now, action: str, to: Optional[str], *, undoi
     step = {
         "agent": instance.agent, "instance": instance.name, "action": action, "to": to, "from": now.booted,
         "was_running": bool(now.running or now.enabled), "phase": "planned",
-        "back": undoing or bool((read_json(instance.staged) or {}).get("back")),
+        "back": undoing or bool(read_known(instance.staged).get("back")),
     }  # fmt: skip
     return dict(step, taken_back=now.booted) if undoing and to != now.booted else step
 
@@ -65,7 +65,7 @@ def _change(instance: Instance, now: Now, request: "dict[str, Any]", switch: Opt
         stopped = not (now.running or now.enabled)
         # what is to change that is `started`
         return NOTHING if now.booted is None or stopped else ("activate", now.booted)
-    staged = read_json(instance.staged) or {}
+    staged = read_known(instance.staged)
     to = (staged.get("release") or now.booted) if rollout else (now.booted or staged.get("release"))
     if to is None:
         return NOTHING

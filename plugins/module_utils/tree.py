@@ -18,7 +18,7 @@ from typing import Any, Optional, Union
 
 from . import store
 from .errors import HostError
-from .files import canonical, checkpoint, read_json, remove, staging_directory, write_json
+from .files import canonical, checkpoint, read_known, remove, staging_directory, write_json
 from .layout import Layout
 
 
@@ -225,10 +225,7 @@ def _make_read_only(new: Path) -> None:
 
 def _seal_of(layout: Layout, tree: str) -> "Optional[dict[str, Any]]":
     """The seal; None where there is none that can be read, which is as good as a broken one."""
-    try:
-        return dict(read_json(seal_path(layout, tree)) or {}) or None
-    except HostError:
-        return None
+    return read_known(seal_path(layout, tree)) or None
 
 
 def distrust(layout: Layout, tree: str) -> None:
@@ -261,7 +258,8 @@ def present(layout: Layout) -> "list[str]":
 
 def prune(layout: Layout, needed: "set[str]") -> "list[str]":
     """Remove trees that no release needs, and leftovers of killed installs."""
-    gone = [t for t in present(layout) if t not in needed]
+    here = {path.name.partition(".")[0] for path in layout.trees.glob("[!.]*")}  # sealed or not
+    gone = sorted(here - needed)
     for tree in gone:
         remove(layout.trees / tree)
         remove(seal_path(layout, tree))

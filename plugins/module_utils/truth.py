@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import credentials, egress, health, release, tree, unit, users
-from .files import read_json
+from .files import read_known
 from .layout import Instance, Layout
 from .plan import Now
 from .systemd import Systemd
@@ -112,7 +112,7 @@ def look(
     """
     once = once or Once()
     booted = release.proven(instance)
-    staged = read_json(instance.staged) or {}
+    staged = read_known(instance.staged)
     active = state.get("ActiveState") == "active" and state.get("SubState") == "running"
     pid = int(state.get("MainPID") or 0)
     running = running_release(instance, pid) if active and pid else None

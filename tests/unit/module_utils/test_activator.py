@@ -33,6 +33,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     health,
     history,
     host,
+    lease,
     proof,
     release,
     staging,
@@ -1030,6 +1031,31 @@ def test_a_removal_that_goes_on_still_knows_whose_the_state_is(world, ask, layou
     for _killed_after_all_but_its_last_word in range(2):
         assert activator.removal.remove(instance, world.systemd, purge=False) == []
         assert [(i.id, owner) for i, owner in activator.removal.kept(layout)] == [("eye@0", "lab")]
+
+
+# -- what somebody damaged --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["verdict.json", "staged.json", "activation.json", "lease.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
+def test_a_damaged_record_holds_up_no_run(world, ask, layout, removable, name, content):
+    deploy(ask, world, "before", version="1.0")
+
+    def damage():
+        for path in layout.root.glob("**/" + name):
+            path.write_bytes(content)
+            damaged.append(path)
+
+    damaged = []
+    lease.take(layout, dict(WHO, run="now"), "deploy")
+    damage()
+    new = deploy(ask, world, "now", version="1.1")[0]["to"]
+    assert unsettled(world, new) == []
+    lease.take(layout, dict(WHO, run="later"), "deploy")
+    damage()
+    assert ask("later", state="absent").activate()["steps"][0]["result"] == "ok"
+    assert not world.instance().home.exists()
+    assert len(damaged) > 1, "there were such files"
 
 
 # -- what is not started ----------------------------------------------------------------------------------------------

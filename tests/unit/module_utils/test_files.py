@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.agentfactory.core.plugins.module_utils import files
@@ -32,6 +32,13 @@ def test_canonical_is_one_encoding_of_a_value(value):
 
 def test_canonical_does_not_depend_on_order():
     assert files.canonical({"b": 1, "a": [2]}) == files.canonical({"a": [2], "b": 1}) == b'{"a":[2],"b":1}'
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=9) | st.sampled_from([b"[1]", b'"x"', b"1", b"null", b'{"run": "a', b'{"run": "a"}']))
+def test_of_a_damaged_file_nothing_is_known(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    assert files.read_known(tmp_path / "file") == ({"run": "a"} if content == b'{"run": "a"}' else {})
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
