@@ -295,6 +295,7 @@ class Walk:
             if left:
                 raise HostError("still there after the removal: %s" % ", ".join(left))
             told = "is removed" + ("" if self.intent["purge"] else "; its state is kept")
+        checkpoint("activate.changed")
         history.append(
             self.layout, self.intent["who"], instance.id, step["action"], before=step["from"], after=step["to"], result="ok",
             was_running=step["was_running"],

@@ -16,6 +16,7 @@ LIBRARY = ROOT / "plugins" / "module_utils"
 AGENT = "probe-agent"
 AGENT_ID = "probe-agent@0"
 HOME = "/opt/agentfactory/agents/probe-agent/0"
+STATE = "/var/lib/agentfactory/probe-agent/0"
 UNIT = f"/etc/systemd/system/agentfactory-{AGENT_ID}.service"
 PROOF = f"/run/systemd/system.control/agentfactory-{AGENT_ID}.service"
 INTENT = "/var/lib/agentfactory/.factory/intents/activation.json"
@@ -127,6 +128,29 @@ def dead(host: Host) -> dict[str, str] | None:
         return None
     seen = look(host)
     return seen if seen["activator"] in ("auto-restart", "auto-restart-queued", "dead", "failed") else None
+
+
+HELD = ["/bin/sh", "-c", "while test -e wait; do sleep 0.1; done"]
+"""A preflight that lasts from `hold` to `let_go`: what must happen between the lock and the switch happens then."""
+
+
+def hold(host: Host) -> None:
+    host.sh(f"touch {STATE}/wait")
+
+
+def let_go(host: Host) -> None:
+    host.sh(f"rm -f {STATE}/wait")
+
+
+def held(host: Host) -> bool:
+    return (
+        host.sh(f"systemctl is-active agentfactory-preflight-{AGENT_ID.replace('@', '.')}", check=False) == "activating"
+    )
+
+
+def starts_of_the_activator(host: Host) -> int:
+    """How often the activator that is at work was started."""
+    return 1 + int(host.sh("systemctl show --property=NRestarts --value agentfactory-activation"))
 
 
 def in_proof(host: Host) -> bool:

@@ -14,7 +14,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import package
 
 from . import faults
 from .faults import AGENT, ALL_AT_ONCE, HOME, UNIT
-from .harness import AGENTS, PLATFORMS, Fleet, Lab, Shelf
+from .harness import AGENTS, PLATFORMS, Fleet, Lab, Shelf, until
 
 BIG = "5.0.0"
 SSH = """#!/usr/bin/env python3
@@ -100,6 +100,87 @@ def test_a_full_disk(small_opt, fleet, big):
     assert fleet.lab.on_all(lambda host: host.agent()["pid"]) == before
     fleet.lab.on_all(lambda host: host.sh("rm /opt/ballast"))
     faults.converges(fleet, big)
+
+
+FILLER = """#!/bin/sh
+dd if=/dev/zero of=ballast bs=4k count=1000 2>/dev/null
+exec "${0%/*}/probe-agent"
+"""
+
+
+@pytest.fixture(scope="module")
+def filler(shelf: Shelf) -> str:
+    """A version that writes 4 MB as it starts, after a preflight that can be held."""
+    source = shelf.folder / "sources" / "filler"
+    shutil.copytree(AGENTS / AGENT, source)
+    manifest = yaml.safe_load((source / "agent.yml").read_text())
+    health = {**manifest["health"], "bake": 1, "start_timeout": 120, "preflight": faults.HELD}
+    manifest.update(version="6.0.0", command=["bin/filler"], health=health)
+    (source / "agent.yml").write_text(yaml.safe_dump(manifest))
+    (source / "bin" / "filler").write_text(FILLER)
+    (source / "bin" / "filler").chmod(0o755)
+    package.package(package.Request(str(source), str(shelf.artifacts), platforms=PLATFORMS))
+    return "6.0.0"
+
+
+# What makes a disk full or read-only, and what mends it.
+STATE = "/var/lib/agentfactory"
+SMALL = f"cp -a {STATE} /root/state && mount -t tmpfs -o size=3m,mode=755 tmpfs {STATE} && cp -a /root/state/. {STATE} && rm -r /root/state"
+READ_ONLY = "mount --bind {0} {0} && mount -o remount,bind,ro {0}"
+
+
+def test_a_disk_on_which_nothing_can_be_written_in_the_midst_of_an_activation(module_fleet, filler):
+    """One host has no room in /var once the new release runs, one cannot commit to /etc, and one cannot write down what it committed."""
+    full, uncommitted, unjudged = module_fleet.lab.hosts
+    declare(module_fleet, "1.1.0")
+    module_fleet.deploy().ok()
+    before = dict(zip(module_fleet.lab.hosts, module_fleet.lab.on_all(faults.answers), strict=True))
+    declare(module_fleet, filler)
+    full.sh(SMALL)
+    for host in (uncommitted, unjudged):
+        faults.hold(host)
+    try:
+        run = module_fleet.start("deploy")
+        for host in (uncommitted, unjudged):
+            until(lambda host=host: faults.held(host), f"the preflight on {host.name}")
+        uncommitted.sh(READ_ONLY.format("/etc/systemd/system"))
+        new = unjudged.sh(f"ls -d {HOME}/releases/{filler}-*")
+        unjudged.sh(READ_ONLY.format(new))
+        for host in (uncommitted, unjudged):
+            faults.let_go(host)
+        until(
+            lambda: faults.starts_of_the_activator(unjudged) > 2,
+            "the activator tries to write down what it has committed",
+        )
+        seen, pid = faults.look(unjudged), unjudged.agent()["pid"]
+        assert (seen["boots"], seen["phase"], seen["done"]) == (new.rpartition("/")[2], "committing", "false")
+        unjudged.sh(f"umount {new}")
+        result = run.end().failed()
+        assert unjudged.agent()["pid"] == pid, "what was committed is left alone"
+        faults.runs_what_boots(unjudged)
+        for host, told in ((full, "No space left on device"), (uncommitted, "Read-only file system")):
+            assert told in result.verdict(host), result.output
+            assert "runs again and is healthy" in result.verdict(host), result.output
+            assert faults.answers(host) == before[host]
+            faults.runs_what_boots(host)
+            assert host.history()[-1]["result"] == "undone"
+    finally:
+        for host, path in (
+            (full, STATE),
+            (uncommitted, "/etc/systemd/system"),
+            (unjudged, f"{HOME}/releases/{filler}-*"),
+        ):
+            host.sh(f"umount -l {path}", check=False)
+    faults.converges(module_fleet, filler)
+
+
+def test_damaged_records_hold_up_no_run(module_fleet):
+    declare(module_fleet, "1.0.0")
+    module_fleet.deploy().ok()
+    for name in ("lease.json", "activation.json", "staged.json", "verdict.json"):
+        for host in module_fleet.lab.hosts:
+            host.sh(f"for f in $(find {STATE} {HOME} -name {name}) {faults.LEASE}; do echo '{{' > $f; done")
+    faults.converges(module_fleet, "1.1.0")
 
 
 @pytest.mark.parametrize(

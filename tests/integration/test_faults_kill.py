@@ -18,9 +18,10 @@ from .harness import PORT, Fleet, Host, Lab, Shelf, until
 CHECKPOINTS = faults.checkpoints()
 REMOVING = [name for name in CHECKPOINTS if name.startswith("remove.")]
 UNDOING = ["activate.undoing", "activate.taking-back"]
+SIMPLE = ["activate.changed"]
 REPAIRING = ["stage.marked"]
 STAGING = [name for name in CHECKPOINTS if not name.startswith(("activate.", "remove.")) and name not in REPAIRING]
-ACTIVATING = [name for name in CHECKPOINTS if name.startswith("activate.") and name not in UNDOING]
+ACTIVATING = [name for name in CHECKPOINTS if name.startswith("activate.") and name not in UNDOING + SIMPLE]
 IN_THE_CALL = {*STAGING, "activate.intent"}
 """These kill the call itself, so the run fails on that host; the others kill the activator, and systemd starts it again."""
 _versions = itertools.count(1)
@@ -102,6 +103,49 @@ def test_killed_during_the_first_install(module_fleet, shelf, names):
     declare(module_fleet, "1.1.0")
     is_safe(module_fleet, deploy_with(module_fleet, names), names)
     faults.converges(module_fleet, "1.1.0")
+
+
+def test_killed_during_the_preflight(module_fleet, shelf):
+    """The new release's own check is at work when the activator dies: the old one runs on, and the check is waited for again."""
+    declare(module_fleet, "1.1.0")
+    module_fleet.deploy().ok()
+    before = module_fleet.lab.on_all(faults.answers)
+    declare(module_fleet, shelf.put(version="9.1.0", health={"preflight": faults.HELD, "start_timeout": 120}))
+    module_fleet.lab.on_all(faults.hold)
+    run = module_fleet.start("deploy")
+    for host in module_fleet.lab.hosts:
+        until(lambda host=host: faults.held(host), f"the preflight on {host.name}")
+        host.sh("systemctl kill --signal=KILL agentfactory-activation")
+        until(lambda host=host: faults.starts_of_the_activator(host) > 1, f"another activator on {host.name}")
+    assert module_fleet.lab.on_all(faults.answers) == before
+    module_fleet.lab.on_all(faults.let_go)
+    run.end().ok()
+    faults.converges(module_fleet, "9.1.0")
+    for host in module_fleet.lab.hosts:
+        assert host.sh("ls -d /run/systemd/system/agentfactory-*.service", check=False) == "", (
+            "nothing of the check is left"
+        )
+
+
+def test_killed_before_a_small_change_is_written_down(module_fleet):
+    """What is not enabled is enabled, and what is not confined is: the process that runs is left alone."""
+    declare(module_fleet, "1.1.0")
+    module_fleet.deploy().ok()
+    before = module_fleet.lab.on_all(lambda host: host.agent()["pid"])
+    disable = "rm /etc/systemd/system/multi-user.target.wants/agentfactory-*"
+    for host, script in zip(
+        module_fleet.lab.hosts, (disable, "nft delete table inet agentfactory", disable), strict=True
+    ):
+        host.sh(script)
+        faults.arm(host, *SIMPLE)
+    module_fleet.deploy().ok()
+    assert not any(module_fleet.lab.on_all(faults.armed))
+    for host in module_fleet.lab.hosts:
+        faults.runs_what_boots(host)
+        assert faults.look(host)["enabled"]
+        assert "chain af-" in host.sh("nft list table inet agentfactory")
+    assert module_fleet.lab.on_all(lambda host: host.agent()["pid"]) == before
+    assert module_fleet.deploy().ok().changed == 0
 
 
 def test_killed_while_undoing(module_fleet, shelf):

@@ -13,6 +13,10 @@ from .harness import PORT, Fleet, Host, Shelf
 
 ESCAPE = 18180
 OWN = "/var/lib/agentfactory/escape-agent/0"
+SIBLING = "/var/lib/agentfactory/escape-agent/1"
+OF_SIBLING = [SIBLING, *(f"/opt/agentfactory/agents/escape-agent/1/current/{name}" for name in
+              ("config.json", "credentials/token", "release.json"))]  # fmt: skip
+"""What belongs to the other instance of the same agent."""
 SSH = 22
 
 
@@ -37,11 +41,11 @@ def targets(host: Host, hosts: list[Host]) -> dict[str, Any]:
     host.sh(f"test -s /proc/{pid}/root{shown}/token || test -s {shown}/token")
     neighbour, stranger = (one for one in hosts if one is not host)
     return {
-        "read": [*others, shown, f"/proc/{pid}/root{shown}/token"],
+        "read": [*others, *OF_SIBLING, shown, f"/proc/{pid}/root{shown}/token"],
         "pid": pid,
         "allowed": {"host": neighbour.address, "port": SSH},
         "forbidden": [{"host": stranger.address, "port": SSH}, {"host": stranger.address, "port": PORT},
-                      {"host": "127.0.0.1", "port": SSH}, {"host": "127.0.0.1", "port": PORT}],
+                      *({"host": "127.0.0.1", "port": port} for port in (SSH, PORT, ESCAPE + 1))],
     }  # fmt: skip
 
 
@@ -53,16 +57,18 @@ def victims(module_fleet: Fleet, hosts: list[Host]) -> Fleet:
 
 
 def deploy(fleet: Fleet, hosts: list[Host], version: str, **allow: Any) -> dict[str, dict[str, Any]]:
-    """Deploy escape-agent beside the victim; what it was set on, by host name."""
+    """Deploy two instances of escape-agent beside the victim; what they were set on, by host name."""
     aims = {host.name: targets(host, hosts) for host in hosts}
     mine = "aims[inventory_hostname]"
     config = {
         "read_paths": f"{{{{ {mine}.read }}}}", "ptrace_pid": f"{{{{ {mine}.pid }}}}", "forbidden": f"{{{{ {mine}.forbidden }}}}",
-        "write_paths": [OWN, "/var/lib/agentfactory/probe-agent/0", "/usr/local/bin", "/etc/systemd/system", "/home"],
+        "write_paths": [OWN, SIBLING, "/var/lib/agentfactory/probe-agent/0", "/usr/local/bin", "/etc/systemd/system", "/home"],
         **allow,
     }  # fmt: skip
-    fleet.write({"probe-agent": {}, "escape-agent": {"version": version, "config": config}})
+    fleet.write({"probe-agent": {}, "escape-agent": {"version": version, "instances": 2, "config": config}})
     fleet.deploy("-e", json.dumps({"aims": aims})).ok()
+    for host in hosts:
+        host.sh(" && ".join(f"test -e {path}" for path in OF_SIBLING))
     return aims
 
 
@@ -84,6 +90,7 @@ def test_nothing_that_the_manifest_does_not_allow_is_possible(victims: Fleet, sh
         expected = ["mount", "ptrace:other", "ptrace:child", "namespace:user", "raw_socket:icmp", "raw_socket:packet", "setuid",
                     "capabilities", "proc:others", "proc:environ", "write_execute", "fork_bomb", "memory", "read:/etc/shadow",
                     "write:/etc", "write:/opt", "write:/var/lib/agentfactory", "write:/var/lib/agentfactory/probe-agent/0",
+                    f"write:{SIBLING}",
                     *(f"read:{path}" for path in aims[host.name]["read"]),
                     *(f"connect:{at['host']}:{at['port']}" for at in aims[host.name]["forbidden"])]  # fmt: skip
         assert set(expected) <= set(report)

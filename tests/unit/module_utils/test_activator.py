@@ -783,6 +783,32 @@ def test_stop_and_start_again(world):
     assert name in release.everything(instance)
 
 
+SIMPLE = {
+    # what is done to an instance that runs 1.1 -> what runs and what boots then
+    "enable": ("1.1", "1.1"), "confine": ("1.1", "1.1"), "stop": (None, "1.1"), "shelve": (None, "1.0"), "deactivate": (None, None),
+    "remove": (None, None), "purge": ("1.1", "1.1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("action", list(SIMPLE))
+def test_a_simple_step_that_was_killed_goes_on(world, layout, monkeypatch, removable, action):
+    old, new = world.run("1.0"), world.run("1.1")
+    named, instance, loaded = {"1.0": old, "1.1": new, None: None}, world.instance(), []
+    monkeypatch.setattr(egress, "load", loaded.append)
+    step = world.step(old if action == "shelve" else None, action=action)
+    activator.write_intent(layout, [step], {"who": WHO})
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, "activate.changed")
+        walk = activator.Walk(layout, world.systemd)
+        with pytest.raises(Killed):
+            walk.agent(walk.intent["steps"])
+    assert world.resume()[0]["result"] == "ok"
+    assert (world.systemd.runs(instance), release.proven(instance)) == tuple(named[v] for v in SIMPLE[action])
+    assert len(loaded) == (2 if action == "confine" else 0)
+    assert [r["result"] for r in history.read(layout) if r["action"] == action] == ["ok"]
+    assert not instance.proof_file.exists()
+
+
 def test_a_sibling_that_was_stopped_goes_back_and_stays_stopped(world, layout):
     old = {name: world.run("1.0", name=name) for name in "01"}
     world.walk(world.step(None, action="stop"))
