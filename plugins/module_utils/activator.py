@@ -92,12 +92,6 @@ def _launch(library: str) -> None:
     ])  # fmt: skip
 
 
-def walking(layout: Layout) -> bool:
-    """Whether there is an intent that has not come to its end."""
-    intent = read_intent(layout)
-    return bool(intent) and not intent["done"]
-
-
 def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict[str, Any]"]:
     """The intent that is still being walked, if any.
 

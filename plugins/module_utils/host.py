@@ -158,22 +158,29 @@ class Host:
             return {"steps": [], "done": True, "missing": missing}
         from . import steps as planned  # only where something may have to be done: every call is a new process
 
+        seen = activator.read_intent(self.layout)
         steps = planned.plan(self.layout, self.request, self._mine(), self.systemd)
-        if not steps and self.request["state"] == "absent" and not self.check:
-            with self.locked():  # the end of a removal that was interrupted after its last instance
-                lease.take(self.layout, self.request["who"], "absent")
-            self._finish()
+        if not steps and not self.check:
+            self._nothing_to_do()
         undoing = self.request["state"] == "undone"
         gone = planned.removed_by(self.layout, self.request["who"]["run"]) if undoing else []
         if not steps or self.check:
             return {"steps": steps, "done": True, "gone": gone}
         with self.locked():
             lease.take(self.layout, self.request["who"], self.request["state"])
-            if activator.walking(self.layout):  # begun by another run between our look and our lock
-                raise Busy("an activation is under way here")
+            if activator.read_intent(self.layout) != seen:  # every change begins with one
+                raise Busy("another run has changed this host since this one looked at it")
             activator.write_intent(self.layout, steps, self.request)
         activator.launch(self.library)
         return dict(self.follow(), gone=gone)
+
+    def _nothing_to_do(self) -> None:
+        """An end all the same: of the lease that staging took, or of a removal that was interrupted after its last instance."""
+        held = (lease.current(self.layout) or {}).get("run") == self.request["who"]["run"]
+        if held or self.request["state"] == "absent":
+            with self.locked():
+                lease.take(self.layout, self.request["who"], self.request["state"])
+            self._finish()
 
     def _has(self, agent_id: str) -> bool:
         agent, _at, name = agent_id.partition("@")

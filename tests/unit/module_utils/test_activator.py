@@ -32,6 +32,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     health,
     history,
     host,
+    lease,
     proof,
     release,
     staging,
@@ -41,7 +42,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     unit,
     users,
 )
-from ansible_collections.agentfactory.core.plugins.module_utils.errors import HostError
+from ansible_collections.agentfactory.core.plugins.module_utils.errors import Busy, HostError
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
 
 from .. import ports
@@ -737,6 +738,53 @@ def test_what_a_run_removed_it_names_as_gone(world, ask, removable):
     ask("mine", state="started", planned=[], removals=["ear@0"]).activate()
     assert ask("mine", state="undone").activate()["gone"] == ["ear@0"]
     assert ask("before", state="undone").activate()["gone"] == []
+
+
+# -- between a look and its lock --------------------------------------------------------------------------------------
+
+MEANWHILE = {
+    # what is asked for, what another run does after the look -> what runs, once it is asked again as the controller does
+    "a restart and a fix": ("restarted", {"version": "1.1"}, "1.1"),
+    "a restart and a stop": ("restarted", {"state": "stopped"}, None),
+    "a stop and a fix": ("stopped", {"version": "1.1"}, None),
+    "a start and a stop": ("started", {"state": "stopped"}, "1.0"),
+}
+
+
+@pytest.mark.parametrize("what", list(MEANWHILE))
+def test_what_was_planned_before_another_run_came_is_not_done(world, ask, layout, what):
+    state, theirs, runs = MEANWHILE[what]
+    deploy(ask, world, "before", version="1.0")
+    world.instance().wants.unlink()  # there is something to start, too
+    mine = ask("mine", state=state)
+    free = mine.locked
+
+    def locked():
+        mine.locked = free
+        deploy(ask, world, "theirs", **theirs)
+        return free()
+
+    mine.locked = locked
+    with pytest.raises(Busy, match="another run has changed this host since"):
+        mine.activate()
+    running = world.systemd.runs(world.instance())
+    assert (running and running.partition("-")[0]) == (None if theirs.get("state") else "1.1")
+    assert [s["result"] for s in mine.activate()["steps"]] == ["ok"] * (what != "a restart and a stop")
+    running = world.systemd.runs(world.instance())
+    assert (running and running.partition("-")[0]) == runs
+    assert lease.current(layout) is None
+
+
+def test_a_lease_ends_where_nothing_is_left_to_do(world, ask, layout):
+    """What was not healthy when the run looked is so again when its wave comes."""
+    deploy(ask, world, "before", version="1.0")
+    mine = ask("mine", state="started", as_declared=True, planned=["robot-arm@0"])
+    lease.take(layout, mine.request["who"], "deploy")
+    assert mine.activate()["steps"] == []
+    assert lease.current(layout) is None
+    lease.take(layout, dict(WHO, run="theirs"), "deploy")
+    assert mine.activate()["steps"] == []
+    assert lease.current(layout)["run"] == "theirs"
 
 
 # -- what is left of removed agents -----------------------------------------------------------------------------------
