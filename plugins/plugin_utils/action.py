@@ -38,7 +38,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         self.variables = task_vars or {}
         self.host = str(self.variables.get("inventory_hostname", ""))
         _validated, self.options = self.validate_argument_spec(argument_spec=dict(self.SPEC))
-        self.ledger = Ledger.current()
+        self.ledger = Ledger.under_way()
         try:
             result.update(self.work())
         except AnsibleConnectionFailure as error:
