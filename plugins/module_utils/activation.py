@@ -71,7 +71,9 @@ class Activation:
             if item.port not in self.facts["ports"].values() or item.uid == user.pw_uid:
                 continue
             if item.uid != self._uid_of_running():  # another than now, where the user was deleted and made anew
-                raise Failed("preflight", "port %d is taken by a process of user id %d" % (item.port, item.uid))
+                raise Spoiled(
+                    "preflight", "port %d is taken by a process of %s" % (item.port, users.known_as(item.uid))
+                )
         if self.facts["manifest"]["health"]["preflight"]:
             self._run_preflight_command()
 

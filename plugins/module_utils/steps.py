@@ -5,7 +5,7 @@
 
 from typing import Any, Optional
 
-from . import activator, history, release, removal, truth
+from . import activator, history, release, removal, truth, turns
 from .errors import HostError
 from .files import read_json
 from .layout import Instance, Layout, meant
@@ -19,7 +19,7 @@ NOTHING: Chosen = ("", None)
 
 
 def plan(layout: Layout, request: "dict[str, Any]", mine: "list[Instance]", systemd: Systemd) -> "list[dict[str, Any]]":
-    """The steps for `mine`, the instances that are meant. In a rollout only for those that staging said it of (``planned``).
+    """The steps for `mine`, the instances meant, in their turn. In a rollout only for those that staging said it of (``planned``).
 
     Raises HostError for what is void: nothing is begun then.
     """
@@ -38,7 +38,8 @@ def plan(layout: Layout, request: "dict[str, Any]", mine: "list[Instance]", syst
             steps.append(_step(instance, now, action, to, undoing=request["state"] == "undone"))
     if problems:
         raise HostError("\n".join(problems))
-    return steps + (_purges(layout, request) if request["state"] == "absent" and request.get("purge") else [])
+    purges = _purges(layout, request) if request["state"] == "absent" and request.get("purge") else []
+    return turns.arrange(layout, steps) + purges
 
 
 def _asked(instance: Instance, request: "dict[str, Any]") -> bool:

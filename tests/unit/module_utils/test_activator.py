@@ -9,6 +9,7 @@ process, gives the new one an invocation id, the unit's environment and its cred
 for its next start. It does not sandbox, and it does not start a process again.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -210,9 +211,9 @@ def world(layout, fake, distribute, manifest):
         def instance(self, name="0", agent="robot-arm"):
             return Instance(layout, agent, name)
 
-        def stage(self, version, how="well", name="0", agent="robot-arm", **wanted):
+        def stage(self, version, how="well", name="0", agent="robot-arm", port=None, **wanted):
             instance = self.instance(name, agent)
-            chosen.setdefault(instance.id, ports.free())
+            chosen[instance.id] = port or chosen.get(instance.id) or ports.free()
             made = manifest(
                 name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 60}, **wanted),
                 stop={"signal": "SIGTERM", "timeout": 5},
@@ -738,6 +739,139 @@ def test_what_a_run_removed_it_names_as_gone(world, ask, removable):
     ask("mine", state="started", planned=[], removals=["ear@0"]).activate()
     assert ask("mine", state="undone").activate()["gone"] == ["ear@0"]
     assert ask("before", state="undone").activate()["gone"] == []
+
+
+# -- a port that passes on --------------------------------------------------------------------------------------------
+
+
+def pass_on(ask, world, run, *wanted, removals=()):
+    """A run that stages (agent, instance, port, how it does) and activates all of it; the results by agent id."""
+    for agent, name, port, how in wanted:
+        world.stage("2.0", how, name, agent, port=port)
+    planned = ["%s@%s" % item[:2] for item in wanted]
+    steps = ask(run, state="started", as_declared=True, planned=planned, removals=list(removals)).activate()["steps"]
+    return {"%s@%s" % (step["agent"], step["instance"]): (step["result"], step["message"]) for step in steps}
+
+
+def results(steps):
+    return {agent_id: result for agent_id, (result, _message) in steps.items()}
+
+
+@pytest.fixture
+def line(world):
+    """Ports, of which the first have an agent of two instances and one of one: ``(ports, {instance: its release})``."""
+    free = []
+    while len(free) < 5:
+        free = list(dict.fromkeys([*free, ports.free()]))
+    first = [("arm", "0"), ("arm", "1"), ("eye", "0")]
+    return free, {
+        world.instance(name, agent): world.run("1.0", name=name, agent=agent, port=port)
+        for (agent, name), port in zip(first, free)
+    }
+
+
+@pytest.mark.parametrize("how", ["well", "ends"])
+def test_instances_and_agents_move_on_by_one_port_and_back(world, ask, line, how):
+    """The eye has to go first, then the arm's second instance, then its first: which is the one that fails, or does not."""
+    free, old = line
+    moved = [("arm", "0", free[1], how), ("arm", "1", free[2], "well"), ("eye", "0", free[3], "well")]
+    expected = {"eye@0": "ok", "arm@1": "ok", "arm@0": "ok"}
+    if how == "ends":
+        expected.update({"arm@1": "undone", "arm@0": "failed"})
+    ended = results(pass_on(ask, world, "mine", *moved))
+    assert (ended, list(ended)) == (expected, list(expected))
+    answer = ask("mine", state="undone").activate()
+    assert {step["result"] for step in answer["steps"]} == {"ok"}
+    assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+def test_who_needs_a_port_that_is_not_let_go_leaves_it_alone_and_may_try_again(world, ask, line, monkeypatch):
+    free, old = line
+    monkeypatch.setattr(activation.users, "known_as", lambda uid: "user id %d (eye@0)" % uid)
+    real = health.listeners
+    monkeypatch.setattr(
+        health, "listeners", lambda pid="self": [i._replace(uid=i.uid + (i.port == free[2])) for i in real(pid)]
+    )
+    ended = pass_on(ask, world, "mine", ("eye", "0", free[3], "ends"), ("arm", "1", free[2], "well"))
+    assert results(ended) == {"eye@0": "failed", "arm@1": "failed"}
+    assert "port %d is taken by a process of user id %d (eye@0)" % (free[2], os.getuid() + 1) in ended["arm@1"][1]
+    arm = world.instance("1", "arm")
+    assert [r.status for r in release.everything(arm).values() if r.version == "2.0"] == [release.STAGED]
+    assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+@pytest.fixture
+def unwalked(ask, monkeypatch):
+    """An intent is written, and that is all."""
+    monkeypatch.setattr(activator, "launch", lambda _library: None)
+    monkeypatch.setattr(host.Host, "follow", lambda _self: {"steps": []})
+
+
+LETTING_GO = ["remove.let-go", "activate.started", "activate.proven"]
+
+
+@pytest.mark.parametrize("point", [None, *LETTING_GO])
+@pytest.mark.parametrize("how", ["well", "ends"])
+def test_what_leaves_lets_go_of_its_port_first_and_runs_again_if_that_was_for_nothing(
+    world, ask, layout, line, removable, unwalked, how, point
+):
+    """As where instances [blue, green] become [green], which has blue's port then: killed anywhere, it comes to the same end."""
+    free, old = line
+    blue, green, eye = old
+    pass_on(ask, world, "mine", ("arm", "1", free[0], how), removals=[blue.id, eye.id])
+    if point:
+        with pytest.MonkeyPatch.context() as patch:
+            die_at(patch, point)
+            patch.setattr(activator.Walk, "_in_parallel", lambda walk, steps: walk.agent(steps) if steps else None)
+            with contextlib.suppress(Killed):
+                activator.Walk(layout, world.systemd).all()
+    steps = {"%s@%s" % (step["agent"], step["instance"]): step for step in world.resume()}
+    assert world.resume() == list(steps.values()), "its end is its end"
+    assert world.systemd.calls.count("stop " + eye.unit) == (how == "well"), "nobody needs the eye's port"
+    if how == "well":
+        assert [steps[i.id]["result"] for i in old] == ["ok", "ok", "ok"]
+        assert [
+            unsettled(world, name, i) for i, name in ((green, release.proven(green)), (blue, None), (eye, None))
+        ] == [[]] * 3
+        assert release.proven(green).startswith("2.0")
+    else:
+        assert [steps[i.id]["result"] for i in old] == ["skipped", "failed", "skipped"]
+        assert "it had let go of its port, and is started again: %s is healthy" % old[blue] in steps[blue.id]["message"]
+        assert steps[eye.id]["message"] == "not removed: another agent failed"
+        assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+def test_a_reboot_starts_again_what_had_let_go_of_its_port(world, ask, layout, line, unwalked):
+    free, old = line
+    blue = next(iter(old))
+    pass_on(ask, world, "mine", ("arm", "1", free[0], "well"), removals=[blue.id])
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, "remove.let-go")
+        with pytest.raises(Killed):
+            activator.Walk(layout, world.systemd).all()
+    assert world.systemd.runs(blue) is None
+    world.systemd.reboot()
+    activator.close_after_reboot(layout, world.systemd, activator.read_intent(layout))
+    assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+def test_ports_that_would_pass_in_a_circle_are_refused_before_anything_is_staged(
+    world, layout, line, monkeypatch, spec
+):
+    free, _old = line
+    wanted = []
+    for name, port in (("0", free[1]), ("1", free[0])):
+        instance = world.instance(name, "arm")
+        made = spec(ports={"http": port})._replace(instance=instance)
+        want = staging.plan.Want("2.0-aaaaaaaaaaaa", "2.0")
+        wanted.append(staging.Desired(instance, made, "content", {}, {}, want))
+    monkeypatch.setattr(staging.desired, "build", lambda *_args: wanted)
+    monkeypatch.setattr(staging, "version", lambda: 257)
+    request = {"environment": "lab", "state": "configured"}
+    with pytest.raises(HostError, match=r"arm@\d -> arm@\d -> arm@\d: each would get a port that the next one has now"):
+        staging.assess(layout, request, world.systemd)
+    world.walk(world.step(None, "1", "arm", action="stop"))
+    assert len(staging.assess(layout, request, world.systemd).activation) == 2, "what is stopped has no port"
 
 
 # -- between a look and its lock --------------------------------------------------------------------------------------
