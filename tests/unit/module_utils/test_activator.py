@@ -211,15 +211,15 @@ def world(layout, fake, distribute, manifest):
         def instance(self, name="0", agent="robot-arm"):
             return Instance(layout, agent, name)
 
-        def stage(self, version, how="well", name="0", agent="robot-arm", port=None, **wanted):
+        def stage(self, version, how="well", name="0", agent="robot-arm", port=None, outbound=(), nft=None, **wanted):
             instance = self.instance(name, agent)
             chosen[instance.id] = port or chosen.get(instance.id) or ports.free()
             made = manifest(
                 name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 60}, **wanted),
-                stop={"signal": "SIGTERM", "timeout": 5},
+                stop={"signal": "SIGTERM", "timeout": 5}, permissions={"outbound": list(outbound)},
             )  # fmt: skip
             spec = unit.Spec(
-                instance, made, "lab", code, {"http": chosen[instance.id]}, {"tasks": 9}, 257, credentials.LOADED
+                instance, made, "lab", code, {"http": chosen[instance.id]}, {"tasks": 9}, 257, credentials.LOADED, nft
             )
             config, secrets = {"how": how}, {"token": "hunter2"}
             staged = release.identify(KEY, spec, "content", config, secrets)
@@ -397,6 +397,71 @@ def test_what_answers_must_be_the_release(world, monkeypatch):
     assert step["evidence"]["check"] == "proof"
     assert "the process that answers is release %s, not %s" % (old, new) in step["message"]
     assert release.proven(world.instance()) == old
+
+
+ONE, OTHER, ALL = ["192.0.2.0/25"], ["198.51.100.0/24"], ["0.0.0.0/0", "::/0"]
+
+
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after", "meanwhile"),
+    [
+        (ONE, OTHER, "192.0.2.0/25, 198.51.100.0/24"),
+        (ONE, [], "192.0.2.0/25"),
+        (ONE, ALL, "everything"),
+        (ALL, ONE, "everything"),
+        (ALL, ALL, "everything"),
+        (None, ONE, "192.0.2.0/25"),
+    ],
+)
+def test_a_preflight_takes_no_firewall_rule_from_what_runs_nor_lacks_one(
+    world, monkeypatch, before, after, meanwhile, passes
+):
+    """Both have one user, and so one chain. nft is played here: what the chain accepts, if there is one."""
+    chain, seen = [], []
+
+    def nft(argv, data=None, check=True):
+        if "list" in argv:
+            return "chain %s {" % world.instance().user if chain else ""
+        script = data.decode() if argv[-1] == "-" else Path(argv[-1]).read_text()
+        chain[:] = re.findall(r" daddr { (.*) } accept", script) or [""]
+        if "delete chain" in script:
+            chain.clear()
+        return ""
+
+    def told():
+        return chain[0] if chain else "everything"
+
+    def preflight(_unit, _timeout):
+        seen.append(told())
+        if not passes:
+            raise HostError("it says no")
+
+    def restart(name, timeout):
+        seen.append(told())
+        return began(name, timeout)
+
+    def stage(version, outbound, **more):
+        confined = "/usr/sbin/nft" if egress.enforced(outbound) else None
+        return world.stage(version, outbound=outbound, nft=confined, **more)
+
+    monkeypatch.setattr(egress, "run", nft)
+    monkeypatch.setattr(egress, "program", lambda: "nft")
+    monkeypatch.setattr(egress.shutil, "which", lambda *_args, **_more: "nft")
+    old = None
+    if before is not None:
+        old = stage("1.0", before)
+        world.walk(world.step(old))
+        if egress.enforced(before):
+            egress.load(world.instance().releases / old / "egress.nft")  # as its unit does
+    mine, began = told(), world.systemd.restart
+    monkeypatch.setattr(world.systemd, "start_and_wait", preflight)
+    monkeypatch.setattr(world.systemd, "restart", restart)
+    step = world.walk(world.step(stage("1.1", after, preflight=["arm", "check"])))[0]
+    assert step["result"] == ("ok" if passes else "failed"), step["message"]
+    at_restart = "everything" if before == ONE and after == ALL else mine  # then it was stopped before
+    assert seen == [meanwhile] + [at_restart] * passes
+    assert passes or told() == mine
 
 
 # -- killed at every step ---------------------------------------------------------------------------------------------
