@@ -208,6 +208,11 @@ def as_lines(changes: list[dict[str, str]]) -> list[str]:
     return [f"{item['subject']}: {item['kind']} ({item['reason']})" for item in changes]
 
 
+def chosen(answer: dict[str, Any]) -> dict[str, str]:
+    """agent id -> the release that staging chose for it, of what is to be activated."""
+    return {item["subject"]: answer["releases"][item["subject"]] for item in answer["activation"]}
+
+
 class AskingAction(AgentAction):
     """Base of the actions that only ask: also a host of no fleet is asked, and nothing is left behind on any."""
 

@@ -733,10 +733,10 @@ def test_a_rollback_leaves_alone_what_was_never_proven_and_what_is_stopped(world
     world.run("1.0", agent="ear")
     staging.select(world.instance(agent="ear"), world.run("1.1", agent="ear"), "stopped", "lab")
 
-    planned = [ask(check=check, release="previous").select()["activation"] for check in (True, False)]
-    assert planned[0] == planned[1]
-    subjects = [change["subject"] for change in planned[0]]
-    steps = ask(check=True, state="started", as_declared=True, planned=subjects).activate()["steps"]
+    answers = [ask(check=check, release="previous").select() for check in (True, False)]
+    assert answers[0] == answers[1]
+    planned = {change["subject"]: answers[0]["releases"][change["subject"]] for change in answers[0]["activation"]}
+    steps = ask(check=True, state="started", as_declared=True, planned=planned).activate()["steps"]
     assert [(s["agent"], s["action"], s["to"]) for s in steps] == [("robot-arm", "activate", old)]
 
 
@@ -748,7 +748,7 @@ def deploy(ask, world, run, *, version=None, state="started", agent="robot-arm")
     instance = world.instance(agent=agent)
     name = world.stage(version, agent=agent) if version else release.proven(instance)
     staging.select(instance, name, state, "lab")
-    return ask(run, state="started", as_declared=True, planned=[instance.id]).activate()["steps"]
+    return ask(run, state="started", as_declared=True, planned={instance.id: name}).activate()["steps"]
 
 
 TAKEN_BACK = {
@@ -801,7 +801,7 @@ def removable(monkeypatch):
 def test_what_a_run_removed_it_names_as_gone(world, ask, removable):
     for agent in ("eye", "ear"):
         deploy(ask, world, "before", version="1.0", agent=agent)
-    ask("mine", state="started", planned=[], removals=["ear@0"]).activate()
+    ask("mine", state="started", planned={}, removals=["ear@0"]).activate()
     assert ask("mine", state="undone").activate()["gone"] == ["ear@0"]
     assert ask("before", state="undone").activate()["gone"] == []
 
@@ -811,9 +811,10 @@ def test_what_a_run_removed_it_names_as_gone(world, ask, removable):
 
 def pass_on(ask, world, run, *wanted, removals=()):
     """A run that stages (agent, instance, port, how it does) and activates all of it; the results by agent id."""
-    for agent, name, port, how in wanted:
-        world.stage("2.0", how, name, agent, port=port)
-    planned = ["%s@%s" % item[:2] for item in wanted]
+    planned = {
+        world.instance(name, agent).id: world.stage("2.0", how, name, agent, port=port)
+        for agent, name, port, how in wanted
+    }
     steps = ask(run, state="started", as_declared=True, planned=planned, removals=list(removals)).activate()["steps"]
     return {"%s@%s" % (step["agent"], step["instance"]): (step["result"], step["message"]) for step in steps}
 
@@ -974,10 +975,35 @@ def test_what_was_planned_before_another_run_came_is_not_done(world, ask, layout
     assert lease.current(layout) is None
 
 
+@pytest.mark.parametrize("done", ["staged", "activated", "removed"])
+def test_a_late_wave_does_not_activate_what_another_run_has_staged(world, ask, layout, removable, done):
+    """The lease was over before it came, or another run has broken it."""
+    runs, mine, now = world.run("1.0"), world.stage("1.1"), "nothing"
+    if done == "removed":
+        ask("theirs", state="absent").activate()
+        runs = None
+    else:
+        now = world.stage("1.2")
+    if done == "activated":
+        deploy(ask, world, "theirs", version="1.2")
+        runs = now
+    calls = list(world.systemd.calls)
+    late = ask("mine", state="started", as_declared=True, planned={"robot-arm@0": mine})
+    said = "robot-arm@0: this run staged %s, but another run was here since, and now %s is staged: deploy again" % (
+        mine,
+        now,
+    )
+    with pytest.raises(HostError, match=re.escape(said)):
+        late.activate()
+    assert world.systemd.calls == calls
+    assert unsettled(world, runs) == []
+
+
 def test_a_lease_ends_where_nothing_is_left_to_do(world, ask, layout):
     """What was not healthy when the run looked is so again when its wave comes."""
     deploy(ask, world, "before", version="1.0")
-    mine = ask("mine", state="started", as_declared=True, planned=["robot-arm@0"])
+    planned = {"robot-arm@0": release.proven(world.instance())}
+    mine = ask("mine", state="started", as_declared=True, planned=planned)
     lease.take(layout, mine.request["who"], "deploy")
     assert mine.activate()["steps"] == []
     assert lease.current(layout) is None
