@@ -105,6 +105,7 @@ class Host:
     def select(self) -> "dict[str, Any]":
         """Stage a release that is already here: a version, a name or ``previous``. All instances, or none."""
         self._not_during_activation()
+        seen = activator.read_intent(self.layout)
         chosen, problems = {}, []
         mine = [i for i in self._mine() if release.proven(i) or any(r.good for r in release.everything(i).values())]
         for instance in mine:  # what was never proven here has nothing to go back to, and holds nobody up
@@ -128,7 +129,7 @@ class Host:
                 changes.append(Change("activate", instance.id, reason))
         if changes and not self.check:
             with self.locked():
-                lease.take(self.layout, self.request["who"], "rollback")
+                self._take_lease("rollback", seen)
                 for instance in mine:
                     environment, state = self.request["environment"], states[instance.id]
                     staging.select(instance, chosen[instance.id], state, environment, back=True)
@@ -167,12 +168,16 @@ class Host:
         if not steps or self.check:
             return {"steps": steps, "done": True, "gone": gone}
         with self.locked():
-            lease.take(self.layout, self.request["who"], self.request["state"])
-            if activator.read_intent(self.layout) != seen:  # every change begins with one
-                raise Busy("another run has changed this host since this one looked at it")
+            self._take_lease(self.request["state"], seen)
             activator.write_intent(self.layout, steps, self.request)
         activator.launch(self.library)
         return dict(self.follow(), gone=gone)
+
+    def _take_lease(self, reason: str, seen: "dict[str, Any]") -> None:
+        """For what was planned when `seen` was the last intent: every change begins with one. Raises Busy."""
+        lease.take(self.layout, self.request["who"], reason)
+        if activator.read_intent(self.layout) != seen:
+            raise Busy("another run has changed this host since this one looked at it")
 
     def _nothing_to_do(self) -> None:
         """An end all the same: of the lease that staging took, or of a removal that was interrupted after its last instance."""

@@ -957,14 +957,7 @@ def test_what_was_planned_before_another_run_came_is_not_done(world, ask, layout
     deploy(ask, world, "before", version="1.0")
     world.instance().wants.unlink()  # there is something to start, too
     mine = ask("mine", state=state)
-    free = mine.locked
-
-    def locked():
-        mine.locked = free
-        deploy(ask, world, "theirs", **theirs)
-        return free()
-
-    mine.locked = locked
+    deploy_meanwhile(mine, ask, world, **theirs)
     with pytest.raises(Busy, match="another run has changed this host since"):
         mine.activate()
     running = world.systemd.runs(world.instance())
@@ -973,6 +966,28 @@ def test_what_was_planned_before_another_run_came_is_not_done(world, ask, layout
     running = world.systemd.runs(world.instance())
     assert (running and running.partition("-")[0]) == runs
     assert lease.current(layout) is None
+
+
+def deploy_meanwhile(mine, ask, world, **theirs):
+    """Have another run deploy that right before `mine` gets the lock."""
+    free = mine.locked
+
+    def locked():
+        mine.locked = free
+        deploy(ask, world, "theirs", **theirs)
+        return free()
+
+    mine.locked = locked
+
+
+def test_a_rollback_looks_again_where_another_run_came_in_between(world, ask):
+    for version in ("1.0", "1.1"):
+        deploy(ask, world, "before", version=version)
+    mine = ask("mine", release="previous")
+    deploy_meanwhile(mine, ask, world, version="1.2")
+    with pytest.raises(Busy, match="another run has changed this host since"):
+        mine.select()
+    assert mine.select()["releases"]["robot-arm@0"].startswith("1.1-")
 
 
 @pytest.mark.parametrize("done", ["staged", "activated", "removed"])
