@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines, in_short
+from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines, chosen, in_short
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_RELEASE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service
 
@@ -46,5 +46,6 @@ class ActionModule(AgentAction):
             rollouts = {name: rollout | {"max_failures": 0} for name, rollout in rollouts.items()}
         self.record(
             "pending" if changing or removals else "unchanged", agents=changing, rollouts=rollouts, removals=removals,
-            plan={"activation": answer["activation"]}, hosts_total=len(self.variables.get("ansible_play_hosts_all", [])),
+            plan={"activation": answer["activation"], "releases": chosen(answer)},
+            hosts_total=len(self.variables.get("ansible_play_hosts_all", [])),
         )  # fmt: skip

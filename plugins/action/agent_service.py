@@ -6,7 +6,7 @@
 from typing import Any
 
 from ansible_collections.agentfactory.core.plugins.plugin_utils import moves
-from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines
+from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines, chosen
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_SERVICE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service
@@ -38,7 +38,7 @@ class ActionModule(AgentAction):
             self.options["leaving"] == "last"
         )  # then the verdict tells what failed; before anything is activated it ends the run
         try:
-            result = Service(self).run("started", removals=removals, planned=[], fail=not last)
+            result = Service(self).run("started", removals=removals, planned={}, fail=not last)
         except RemoteError as error:
             if not last:
                 raise
@@ -79,8 +79,7 @@ class ActionModule(AgentAction):
             changes = as_lines(answer["staging"] + answer["activation"])
             told = {"changed": bool(changes), "changes": changes}
             return {**told, "missing": [], "instances": [], "diff": answer["diff"]}
-        planned = [change["subject"] for change in answer["activation"]]
-        done = Service(self).run("started", as_declared=True, planned=planned)
+        done = Service(self).run("started", as_declared=True, planned=chosen(answer))
         return dict(done, changed=bool(answer["staging"]) or done["changed"], diff=answer["diff"])
 
     def _wave(self, staged: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +107,7 @@ class ActionModule(AgentAction):
         try:
             result = service.run(
                 "started", as_declared=True, removals=self._due("with"), undo_siblings=undo_siblings, fail=False,
-                planned=[change["subject"] for change in staged["plan"]["activation"]],
+                planned=staged["plan"]["releases"],
             )  # fmt: skip
         except RemoteError as error:
             # The host may have gone on without us: an undo has to ask it.

@@ -30,7 +30,8 @@ options:
         instances leave which run elsewhere by now. Both are empty without C(-e plan=FILE). V(retire) also makes the plan's placement that
         of the fleet, in C(placement.yml), once everything of it is proven.
       - V(undo) gives the hosts to take back.
-      - V(failed) gives the hosts that failed, and prints the summary of the run once.
+      - V(failed) gives the hosts that failed, and prints the summary of the run once. That is the end of the run, and what comes after its
+        verdict in the same process is no part of it.
       - V(verdict) and a host's name gives what went wrong on it, as text.
     type: list
     elements: str
@@ -77,7 +78,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import (
     silencing,
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
-from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger, LedgerError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import SUMMARY, Ledger, LedgerError
 
 GROUP = _fleet.GROUP
 
@@ -259,7 +260,7 @@ def _failed(variables: dict[str, Any]) -> list[str]:
     _plan(variables)
     ledger = Ledger.current()
     story = rollout_report.Story.read(ledger)
-    if (story.staged or story.plan["silent"]) and ledger.once("summary"):
+    if (story.staged or story.plan["silent"]) and ledger.once(SUMMARY):
         Display().display("\n" + rollout_report.summary(story))
         silencing.lift(variables, _plan(variables))
     return story.failed()

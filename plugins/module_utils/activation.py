@@ -77,9 +77,11 @@ class Activation:
             if item.port not in self.facts["ports"].values() or item.uid == user.pw_uid:
                 continue
             if item.uid != self._uid_of_running():  # another than now, where the user was deleted and made anew
-                raise Failed("preflight", "port %d is taken by a process of user id %d" % (item.port, item.uid))
+                raise Spoiled(
+                    "preflight", "port %d is taken by a process of %s" % (item.port, users.known_as(item.uid))
+                )
         if self.facts["manifest"]["health"]["preflight"]:
-            self._run_preflight_command()
+            self._run_preflight_command(user.pw_uid)
 
     def _uid_of_running(self) -> Optional[int]:
         try:
@@ -87,25 +89,33 @@ class Activation:
         except OSError:
             return None
 
-    def _run_preflight_command(self) -> None:
+    def _run_preflight_command(self, uid: int) -> None:
         unit = self.instance.preflight_unit
         path = self.instance.layout.scratch_units / unit
         write_atomic(path, (self.instance.releases / self.name / "preflight").read_bytes(), 0o644)
         try:
+            self._rules_of_both(uid)
             self.systemd.reload()
             try:
                 self.systemd.start_and_wait(unit, self.facts["manifest"]["health"]["start_timeout"] + 10)
             except HostError as error:
                 state = self.systemd.show([unit])[unit]
                 lines = " | ".join(journal(unit, state["InvocationID"], 5))
-                self._rules_of(self.step["from"])
                 raise Failed("preflight command", "%s: %s" % (truth.describe(state), lines or error)) from None
         finally:
             remove(path)
             self.systemd.forget(unit)
+            self._rules_of(self.step["from"])
+
+    def _rules_of_both(self, uid: int) -> None:
+        """What runs and the check have one user, so one set of rules: meanwhile each may reach what either may."""
+        both = [f for f in (self.facts, release.read(self.instance, str(self.step["from"]))) if f]
+        if any((self.instance.releases / f["release"] / "egress.nft").exists() for f in both):
+            outbound = [network for f in both for network in f["manifest"]["permissions"]["outbound"]]
+            egress.allow(self.instance, uid, outbound, {str(port): port for f in both for port in f["ports"].values()})
 
     def _rules_of(self, name: Optional[str]) -> None:
-        """The check ran with the new release's firewall rules; what goes on running gets its own back."""
+        """What goes on running gets its own rules back."""
         rules = self.instance.releases / str(name) / "egress.nft"
         if rules.exists():
             egress.load(rules)

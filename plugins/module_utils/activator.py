@@ -7,6 +7,7 @@ It does not depend on the controller, SSH, or the module that started it. Killed
 the phases that the intent file holds. Agents go in parallel; the instances of one agent one at a time.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -110,12 +111,6 @@ def _launch(library: str) -> None:
     ])  # fmt: skip
 
 
-def walking(layout: Layout) -> bool:
-    """Whether there is an intent that has not come to its end."""
-    intent = read_intent(layout)
-    return bool(intent) and not intent["done"]
-
-
 def unfinished(layout: Layout, systemd: Systemd, library: str) -> Optional["dict[str, Any]"]:
     """The intent that is still being walked, if any.
 
@@ -189,12 +184,16 @@ class Walk:
             write_json(intent_path(self.layout), self.intent)
 
     def all(self) -> None:
-        """Activations first; what leaves the host goes only when all of them went well."""
+        """Activations first; what leaves the host goes only when all of them went well. Who needs another's port comes after it."""
         removals = [s for s in self.intent["steps"] if s["action"] == "remove"]
-        self._in_parallel([s for s in self.intent["steps"] if s["action"] != "remove"])
-        if any(s.get("result") in ("failed", "undone") for s in self.intent["steps"]):
+        for step in removals:
+            self.let_go(step)
+        changes = [s for s in self.intent["steps"] if s["action"] != "remove"]
+        for rank in sorted({s.get("rank", 0) for s in changes}):
+            self._in_parallel([s for s in changes if s.get("rank", 0) == rank])
+        if any(s.get("result") in ("failed", "undone") for s in changes):
             for step in removals:
-                self.save(step, phase="done", result="skipped", message="not removed: another agent failed")
+                self.stay(step)
         else:
             self._in_parallel(removals)
         staging.collect(
@@ -203,6 +202,27 @@ class Walk:
         checkpoint("activate.collected")
         self.intent["done"] = True
         self._write(last=True)
+
+    def let_go(self, step: "dict[str, Any]") -> None:
+        """Stop what leaves, where its port is needed before that. A reboot starts it again: it is not removed yet."""
+        if step.get("yields") and step["phase"] != "done" and "way_back" not in step:
+            with contextlib.suppress(HostError):  # then who needs the port says so
+                activation.stop(Instance(self.layout, step["agent"], step["instance"]), self.systemd)
+            checkpoint("remove.let-go")
+
+    def stay(self, step: "dict[str, Any]") -> None:
+        """What was to leave does not; it runs again where it had to let go of a port."""
+        told, back = "not removed: another agent failed", step.get("way_back")
+        if step.get("yields") and not back:
+            back = dict(step, action="activate", to=step["from"], back=True)
+            self.save(step, way_back=back)
+        if back and back["phase"] != "done":
+            self.one(back)
+        if back:
+            told += "; it had let go of its port, and is started again: %s" % back["message"]
+        self.save(
+            step, phase="done", result=back["result"] if back and back["result"] != "ok" else "skipped", message=told
+        )
 
     def tidy(self) -> None:
         """Tell systemd where the units lie now. Nobody has to wait for it: it holds what they say already."""
@@ -242,7 +262,7 @@ class Walk:
             self.mark(step)
             failed = failed or step["result"] == "failed"
         if failed and self.intent["undo_siblings"]:
-            for step in [s for s in steps if "taken_back" not in s]:  # an undo is not undone
+            for step in [s for s in reversed(steps) if "taken_back" not in s]:  # an undo is not undone
                 if step["result"] == "ok" and step["action"] == "activate" and step["to"] != step["from"]:
                     self.take_back(step)
 

@@ -92,6 +92,14 @@ def load(script: Path) -> None:
     run([program(), "-f", str(script)])
 
 
+def allow(instance: Instance, uid: int, outbound: "list[str]", ports: "dict[str, int]") -> None:
+    """Put rules in place that are no release's."""
+    if enforced(outbound):
+        run([program(), "-f", "-"], data=rules(instance, uid, outbound, ports).encode())
+    else:
+        remove(instance)
+
+
 def confines(instance: Instance) -> bool:
     """Whether there are rules for the instance now."""
     return chain_of(instance) in listing()

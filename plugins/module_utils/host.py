@@ -105,6 +105,7 @@ class Host:
     def select(self) -> "dict[str, Any]":
         """Stage a release that is already here: a version, a name or ``previous``. All instances, or none."""
         self._not_during_activation()
+        seen = activator.read_intent(self.layout)
         chosen, problems = {}, []
         mine = [i for i in self._mine() if release.proven(i) or any(r.good for r in release.everything(i).values())]
         for instance in mine:  # what was never proven here has nothing to go back to, and holds nobody up
@@ -128,7 +129,7 @@ class Host:
                 changes.append(Change("activate", instance.id, reason))
         if changes and not self.check:
             with self.locked():
-                lease.take(self.layout, self.request["who"], "rollback")
+                self._take_lease("rollback", seen)
                 for instance in mine:
                     environment, state = self.request["environment"], states[instance.id]
                     staging.select(instance, chosen[instance.id], state, environment, back=True)
@@ -158,22 +159,33 @@ class Host:
             return {"steps": [], "done": True, "missing": missing}
         from . import steps as planned  # only where something may have to be done: every call is a new process
 
+        seen = activator.read_intent(self.layout)
         steps = planned.plan(self.layout, self.request, self._mine(), self.systemd)
-        if not steps and self.request["state"] == "absent" and not self.check:
-            with self.locked():  # the end of a removal that was interrupted after its last instance
-                lease.take(self.layout, self.request["who"], "absent")
-            self._finish()
+        if not steps and not self.check:
+            self._nothing_to_do()
         undoing = self.request["state"] == "undone"
         gone = planned.removed_by(self.layout, self.request["who"]["run"]) if undoing else []
         if not steps or self.check:
             return {"steps": steps, "done": True, "gone": gone}
         with self.locked():
-            lease.take(self.layout, self.request["who"], self.request["state"])
-            if activator.walking(self.layout):  # begun by another run between our look and our lock
-                raise Busy("an activation is under way here")
+            self._take_lease(self.request["state"], seen)
             activator.write_intent(self.layout, steps, self.request)
         activator.launch(self.library)
         return dict(self.follow(), gone=gone)
+
+    def _take_lease(self, reason: str, seen: "dict[str, Any]") -> None:
+        """For what was planned when `seen` was the last intent: every change begins with one. Raises Busy."""
+        lease.take(self.layout, self.request["who"], reason)
+        if activator.read_intent(self.layout) != seen:
+            raise Busy("another run has changed this host since this one looked at it")
+
+    def _nothing_to_do(self) -> None:
+        """An end all the same: of the lease that staging took, or of a removal that was interrupted after its last instance."""
+        held = (lease.current(self.layout) or {}).get("run") == self.request["who"]["run"]
+        if held or self.request["state"] == "absent":
+            with self.locked():
+                lease.take(self.layout, self.request["who"], self.request["state"])
+            self._finish()
 
     def _has(self, agent_id: str) -> bool:
         agent, _at, name = agent_id.partition("@")

@@ -63,7 +63,8 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
     result = Assessment(wanted, key)
     states = truth.states([d.instance for d in wanted], systemd)
     once = truth.Once()
-    problems = []
+    problems: list[str] = []
+    activating: list[tuple[Desired, plan.Now]] = []
     owned = owners(layout)
     for item in wanted:
         agent_id = item.instance.id
@@ -90,9 +91,13 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
             )
         result.booted[agent_id] = now.booted
         result.staging += plan.stage(agent_id, item.want, now)
-        result.activation += plan.activate(agent_id, item.want, now)
+        changes = plan.activate(agent_id, item.want, now)
+        result.activation += changes
+        activating += [(item, now)] if changes and item.want.state == "started" else []
     if problems:
         raise HostError("\n".join(problems))
+    if activating:
+        _take_turns(activating)
     missing = {tree for tree, intact in once.trees.items() if not intact}
     if request["state"] == "distributed":
         missing -= {r["tree"] for r in reserved(layout).values() if not store.missing(layout.store, r["entries"])}
@@ -104,6 +109,18 @@ def assess(layout: Layout, request: "dict[str, Any]", systemd: Systemd) -> Asses
         set(request["only"]) if request.get("only") is not None else None,
     )  # fmt: skip
     return result
+
+
+def _take_turns(activating: "list[tuple[Desired, plan.Now]]") -> None:
+    """Raises HostError where ports are to pass in a circle: no order of activation does that."""
+    from . import turns  # every call is a new process, and most change nothing
+
+    turns.order(
+        [
+            turns.claim(item.instance, now.booted, now.running or now.enabled, item.spec.ports.values())
+            for item, now in activating
+        ]
+    )
 
 
 def diffs(assessment: Assessment) -> "list[dict[str, str]]":

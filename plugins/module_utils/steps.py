@@ -5,7 +5,7 @@
 
 from typing import Any, Optional
 
-from . import activator, history, release, removal, truth
+from . import activator, history, release, removal, truth, turns
 from .errors import HostError
 from .files import read_known
 from .layout import Instance, Layout, meant
@@ -19,13 +19,13 @@ NOTHING: Chosen = ("", None)
 
 
 def plan(layout: Layout, request: "dict[str, Any]", mine: "list[Instance]", systemd: Systemd) -> "list[dict[str, Any]]":
-    """The steps for `mine`, the instances that are meant. In a rollout only for those that staging said it of (``planned``).
+    """The steps for `mine`, the instances meant, in their turn. In a rollout only for those ``planned``.
 
-    Raises HostError for what is void: nothing is begun then.
+    Raises HostError for what is void, or not as this run staged it: nothing is begun then.
     """
     switches = history.of_run(layout, request["who"]["run"]) if request["state"] == "undone" else {}
     states = truth.states(mine, systemd)
-    steps, problems = [], []
+    steps, problems = [], _restaged(layout, request)
     for instance in mine:
         leaves = instance.id in request.get("removals", []) or request["state"] == "absent"
         if not leaves and not _asked(instance, request):
@@ -38,11 +38,12 @@ def plan(layout: Layout, request: "dict[str, Any]", mine: "list[Instance]", syst
             steps.append(_step(instance, now, action, to, undoing=request["state"] == "undone"))
     if problems:
         raise HostError("\n".join(problems))
-    return steps + (_purges(layout, request) if request["state"] == "absent" and request.get("purge") else [])
+    purges = _purges(layout, request) if request["state"] == "absent" and request.get("purge") else []
+    return turns.arrange(layout, steps) + purges
 
 
 def _asked(instance: Instance, request: "dict[str, Any]") -> bool:
-    """Whether it is one of those ``planned``, where that is said, and none of those that are seen to already (``but``)."""
+    """Whether it is one of the ``planned`` (agent id -> what staging chose), if there are, and none that are seen to (``but``)."""
     planned = request.get("planned")
     return instance.id not in request.get("but", []) and (planned is None or instance.id in planned)
 
@@ -95,6 +96,18 @@ def _void(instance: Instance, name: str, request: "dict[str, Any]") -> "list[str
         "%s: release %s is void: %s. Deploy something else, try it again with -e retry=true, or name the others with -e agents="
         % (instance.id, name, reason)
     ]
+
+
+def _restaged(layout: Layout, request: "dict[str, Any]") -> "list[str]":
+    """What is left alone: its wave came so late that the lease was over, and another run has chosen something else since."""
+    problems = []
+    for agent_id, mine in (request.get("planned") or {}).items():
+        agent, _at, name = agent_id.partition("@")
+        now = read_known(Instance(layout, agent, name).staged).get("release", "nothing")
+        if now != mine:
+            told = "%s: this run staged %s, but another run was here since, and now %s is staged: deploy again"
+            problems.append(told % (agent_id, mine, now))
+    return problems
 
 
 def removed_by(layout: Layout, run: str) -> "list[str]":

@@ -135,6 +135,9 @@ def render(spec: Spec) -> str:
     unit = spec.instance.unit
     service = ["Type=%s" % ("notify" if health["notify"] else "exec")]
     service += _common(spec, unit)
+    if spec.nft:
+        service.append("ExecStartPre=+%s -f /opt/agentfactory/agents/%s/%s/releases/%s/egress.nft"
+                       % (spec.nft, spec.instance.agent, spec.instance.name, RELEASE))  # fmt: skip
     service.append("ExecStart=" + command_line(spec.manifest["command"], spec, unit))
     service += ["KillSignal=" + stop["signal"], "TimeoutStopSec=%g" % stop["timeout"]]
     service += _restarts(spec)
@@ -150,7 +153,7 @@ def render(spec: Spec) -> str:
 
 
 def render_preflight(spec: Spec) -> str:
-    """A unit that runs the manifest's preflight command once, in the very sandbox of the release."""
+    """A unit that runs the manifest's preflight command once, in the very sandbox of the release. Firewall rules: see activation."""
     unit = spec.instance.preflight_unit
     words = spec.manifest["health"]["preflight"]
     lines = ["Type=oneshot"] + _common(spec, unit) + ["ExecStart=" + command_line(words, spec, unit)]
@@ -169,9 +172,6 @@ def _common(spec: Spec, unit: str) -> "list[str]":
     state = "agentfactory/%s/%s" % (instance.agent, instance.name)
     lines += ["StateDirectory=" + state, "StateDirectoryMode=0700", "WorkingDirectory=/var/lib/" + state]
     lines += _credentials(spec, unit) + _resources(spec) + SANDBOX.splitlines() + _permissions(spec)
-    if spec.nft:
-        lines.append("ExecStartPre=+%s -f /opt/agentfactory/agents/%s/%s/releases/%s/egress.nft"
-                     % (spec.nft, instance.agent, instance.name, RELEASE))  # fmt: skip
     return lines
 
 

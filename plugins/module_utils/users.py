@@ -23,6 +23,15 @@ def find(instance: Instance) -> Optional[pwd.struct_passwd]:
     return user
 
 
+def known_as(uid: int) -> str:
+    """A user id, and whose it is: an instance's where it has one."""
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return "user id %d" % uid
+    return "user id %d (%s)" % (uid, user.pw_gecos if user.pw_name.startswith("af-") else user.pw_name)
+
+
 def group_ids(groups: "list[str]") -> "list[int]":
     return [grp.getgrnam(name).gr_gid for name in groups]
 

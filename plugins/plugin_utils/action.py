@@ -38,7 +38,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         self.variables = task_vars or {}
         self.host = str(self.variables.get("inventory_hostname", ""))
         _validated, self.options = self.validate_argument_spec(argument_spec=dict(self.SPEC))
-        self.ledger = Ledger.current()
+        self.ledger = Ledger.under_way()
         try:
             result.update(self.work())
         except AnsibleConnectionFailure as error:
@@ -206,6 +206,11 @@ def in_short(changes: list[dict[str, str]]) -> list[str]:
 def as_lines(changes: list[dict[str, str]]) -> list[str]:
     """The host's changes for people."""
     return [f"{item['subject']}: {item['kind']} ({item['reason']})" for item in changes]
+
+
+def chosen(answer: dict[str, Any]) -> dict[str, str]:
+    """agent id -> the release that staging chose for it, of what is to be activated."""
+    return {item["subject"]: answer["releases"][item["subject"]] for item in answer["activation"]}
 
 
 class AskingAction(AgentAction):

@@ -14,6 +14,9 @@ from typing import Any, NotRequired, TypedDict
 
 from . import moves, rollout, run
 
+SUMMARY = "summary"
+"""what is done `once` at a run's end"""
+
 
 class LedgerError(RuntimeError):
     """The ledger cannot be read or written; a rollout must not go on without it."""
@@ -118,6 +121,12 @@ class Ledger:
     def current(cls) -> "Ledger":
         """The ledger of the run that this process belongs to."""
         return cls(run.current())
+
+    @classmethod
+    def under_way(cls) -> "Ledger":
+        """The same until its verdict is told. What the process does after that, in other playbooks, is no part of the rollout."""
+        found = cls.current()
+        return cls(None) if found.run_id and os.path.exists(f"{found._base}.{SUMMARY}") else found
 
     def append(self, record: Record) -> None:
         """Add a record, in one write. LedgerError where it cannot be kept."""

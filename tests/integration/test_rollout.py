@@ -31,8 +31,12 @@ def test_a_taken_port_is_seen_before_anything_stops_and_a_switched_sibling_goes_
         assert "undone with its sibling" in "\n".join(result.changes(busy, "agent_service"))
     finally:
         busy.free_port()
-    fleet.deploy("-e", "retry=true").ok()
+    fleet.deploy().ok()
     assert {host.agent(port)["version"] for host in hosts for port in (PORT, PORT + 1)} == {"1.1.0"}
+    # instance 0 leaves, and its port passes to instance 1, whose port passes to a new one
+    fleet.write({"probe-agent": {"instances": ["1", "2"], "version": "1.1.0"}}).deploy("-e", "confirm_removals=3").ok()
+    named = [[host.agent(port)["id"] for port in (PORT, PORT + 1)] for host in hosts]
+    assert named == [["probe-agent@1", "probe-agent@2"]] * len(hosts)
 
 
 def test_agents_and_limit_choose_and_agents_of_a_host_start_together(

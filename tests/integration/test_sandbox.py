@@ -123,6 +123,28 @@ def test_what_the_manifest_allows_is_possible_and_no_more(victims: Fleet, shelf:
         assert denied == {"mount", f"connect:{hosts[2].address}:{SSH}"}
 
 
+def test_while_a_preflight_runs_it_and_what_runs_reach_what_either_may(
+    victims: Fleet, shelf: Shelf, hosts: list[Host]
+) -> None:
+    host, old, new = hosts[0], hosts[1].address, hosts[2].address
+    reach = "import socket, sys; [socket.create_connection((to, 22), 20).close() for to in sys.argv[1:]]"
+    everywhere = ["0.0.0.0/0", "::/0"]
+    aims = {"allowed": [{"host": at, "port": SSH} for at in (old, new)]}
+    for version, outbound, tried, denied in (
+        ("1.2.0", [f"{old}/32"], [old], {new}),
+        ("1.3.0", [f"{new}/32"], [old, new], {old}),
+        ("1.4.0", everywhere, [old, new], set()),
+    ):
+        preflight = {"preflight": ["/usr/bin/python3", "-c", reach, *tried]}
+        shelf.put("escape-agent", version, permissions={"outbound": outbound}, health=preflight)
+        victims.write({"probe-agent": {}, "escape-agent": {"version": version, "config": aims}})
+        victims.deploy("--limit", host.name).ok()
+        report = attempts(host, "allowed")
+        assert {name for name, attempt in report.items() if attempt["denied"]} == {
+            f"allowed:{at}:{SSH}" for at in denied
+        }
+
+
 def test_units_score_at_most_two(victims: Fleet, hosts: list[Host]) -> None:
     """systemd's own view of the unit of an agent that asks for no permission."""
     for host in hosts:

@@ -64,7 +64,7 @@ PHASES = {"configured": "stage", "started": "activate", "undone": "undo", "retir
 
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
-        host, ledger, args = task_vars["inventory_hostname"], Ledger.current(), self._task.args
+        host, ledger, args = task_vars["inventory_hostname"], Ledger.under_way(), self._task.args
         phase = args.get("phase") or PHASES[args["state"]]
         status = task_vars.get(phase, {}).get(host, "ok")
         record = {"phase": phase, "host": host, "status": status}

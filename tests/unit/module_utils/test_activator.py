@@ -9,6 +9,7 @@ process, gives the new one an invocation id, the unit's environment and its cred
 for its next start. It does not sandbox, and it does not start a process again.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -43,7 +44,7 @@ from ansible_collections.agentfactory.core.plugins.module_utils import (
     unit,
     users,
 )
-from ansible_collections.agentfactory.core.plugins.module_utils.errors import HostError
+from ansible_collections.agentfactory.core.plugins.module_utils.errors import Busy, HostError
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
 
 from .. import ports
@@ -211,15 +212,26 @@ def world(layout, fake, distribute, manifest):
         def instance(self, name="0", agent="robot-arm"):
             return Instance(layout, agent, name)
 
-        def stage(self, version, how="well", name="0", agent="robot-arm", token="hunter2", **wanted):
+        def stage(
+            self,
+            version,
+            how="well",
+            name="0",
+            agent="robot-arm",
+            port=None,
+            outbound=(),
+            nft=None,
+            token="hunter2",
+            **wanted,
+        ):
             instance = self.instance(name, agent)
-            chosen.setdefault(instance.id, ports.free())
+            chosen[instance.id] = port or chosen.get(instance.id) or ports.free()
             made = manifest(
                 name=agent, version=version, secrets=["token"], health=dict({"start_timeout": 60}, **wanted),
-                stop={"signal": "SIGTERM", "timeout": 5},
+                stop={"signal": "SIGTERM", "timeout": 5}, permissions={"outbound": list(outbound)},
             )  # fmt: skip
             spec = unit.Spec(
-                instance, made, "lab", code, {"http": chosen[instance.id]}, {"tasks": 9}, 257, credentials.LOADED
+                instance, made, "lab", code, {"http": chosen[instance.id]}, {"tasks": 9}, 257, credentials.LOADED, nft
             )
             config, secrets = {"how": how}, {"token": token}
             staged = release.identify(KEY, spec, "content", config, secrets)
@@ -439,6 +451,71 @@ def test_what_answers_must_be_the_release(world, monkeypatch):
     assert step["evidence"]["check"] == "proof"
     assert "the process that answers is release %s, not %s" % (old, new) in step["message"]
     assert release.proven(world.instance()) == old
+
+
+ONE, OTHER, ALL = ["192.0.2.0/25"], ["198.51.100.0/24"], ["0.0.0.0/0", "::/0"]
+
+
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after", "meanwhile"),
+    [
+        (ONE, OTHER, "192.0.2.0/25, 198.51.100.0/24"),
+        (ONE, [], "192.0.2.0/25"),
+        (ONE, ALL, "everything"),
+        (ALL, ONE, "everything"),
+        (ALL, ALL, "everything"),
+        (None, ONE, "192.0.2.0/25"),
+    ],
+)
+def test_a_preflight_takes_no_firewall_rule_from_what_runs_nor_lacks_one(
+    world, monkeypatch, before, after, meanwhile, passes
+):
+    """Both have one user, and so one chain. nft is played here: what the chain accepts, if there is one."""
+    chain, seen = [], []
+
+    def nft(argv, data=None, check=True):
+        if "list" in argv:
+            return "chain %s {" % world.instance().user if chain else ""
+        script = data.decode() if argv[-1] == "-" else Path(argv[-1]).read_text()
+        chain[:] = re.findall(r" daddr { (.*) } accept", script) or [""]
+        if "delete chain" in script:
+            chain.clear()
+        return ""
+
+    def told():
+        return chain[0] if chain else "everything"
+
+    def preflight(_unit, _timeout):
+        seen.append(told())
+        if not passes:
+            raise HostError("it says no")
+
+    def restart(name, timeout):
+        seen.append(told())
+        return began(name, timeout)
+
+    def stage(version, outbound, **more):
+        confined = "/usr/sbin/nft" if egress.enforced(outbound) else None
+        return world.stage(version, outbound=outbound, nft=confined, **more)
+
+    monkeypatch.setattr(egress, "run", nft)
+    monkeypatch.setattr(egress, "program", lambda: "nft")
+    monkeypatch.setattr(egress.shutil, "which", lambda *_args, **_more: "nft")
+    old = None
+    if before is not None:
+        old = stage("1.0", before)
+        world.walk(world.step(old))
+        if egress.enforced(before):
+            egress.load(world.instance().releases / old / "egress.nft")  # as its unit does
+    mine, began = told(), world.systemd.restart
+    monkeypatch.setattr(world.systemd, "start_and_wait", preflight)
+    monkeypatch.setattr(world.systemd, "restart", restart)
+    step = world.walk(world.step(stage("1.1", after, preflight=["arm", "check"])))[0]
+    assert step["result"] == ("ok" if passes else "failed"), step["message"]
+    at_restart = "everything" if before == ONE and after == ALL else mine  # then it was stopped before
+    assert seen == [meanwhile] + [at_restart] * passes
+    assert passes or told() == mine
 
 
 # -- killed at every step ---------------------------------------------------------------------------------------------
@@ -892,10 +969,10 @@ def test_a_rollback_leaves_alone_what_was_never_proven_and_what_is_stopped(world
     world.run("1.0", agent="ear")
     staging.select(world.instance(agent="ear"), world.run("1.1", agent="ear"), "stopped", "lab")
 
-    planned = [ask(check=check, release="previous").select()["activation"] for check in (True, False)]
-    assert planned[0] == planned[1]
-    subjects = [change["subject"] for change in planned[0]]
-    steps = ask(check=True, state="started", as_declared=True, planned=subjects).activate()["steps"]
+    answers = [ask(check=check, release="previous").select() for check in (True, False)]
+    assert answers[0] == answers[1]
+    planned = {change["subject"]: answers[0]["releases"][change["subject"]] for change in answers[0]["activation"]}
+    steps = ask(check=True, state="started", as_declared=True, planned=planned).activate()["steps"]
     assert [(s["agent"], s["action"], s["to"]) for s in steps] == [("robot-arm", "activate", old)]
 
 
@@ -907,7 +984,7 @@ def deploy(ask, world, run, *, version=None, state="started", agent="robot-arm")
     instance = world.instance(agent=agent)
     name = world.stage(version, agent=agent) if version else release.proven(instance)
     staging.select(instance, name, state, "lab")
-    return ask(run, state="started", as_declared=True, planned=[instance.id]).activate()["steps"]
+    return ask(run, state="started", as_declared=True, planned={instance.id: name}).activate()["steps"]
 
 
 TAKEN_BACK = {
@@ -949,8 +1026,8 @@ GOES = {
 
 def back(ask, run, to):
     """What a rollback does on this host."""
-    changes = ask(run, release=to).select()["activation"]
-    planned = [change["subject"] for change in changes]
+    answer = ask(run, release=to).select()
+    planned = {change["subject"]: answer["releases"][change["subject"]] for change in answer["activation"]}
     return ask(run, state="started", as_declared=True, planned=planned).activate()["steps"]
 
 
@@ -999,9 +1076,230 @@ def removable(monkeypatch):
 def test_what_a_run_removed_it_names_as_gone(world, ask, removable):
     for agent in ("eye", "ear"):
         deploy(ask, world, "before", version="1.0", agent=agent)
-    ask("mine", state="started", planned=[], removals=["ear@0"]).activate()
+    ask("mine", state="started", planned={}, removals=["ear@0"]).activate()
     assert ask("mine", state="undone").activate()["gone"] == ["ear@0"]
     assert ask("before", state="undone").activate()["gone"] == []
+
+
+# -- a port that passes on --------------------------------------------------------------------------------------------
+
+
+def pass_on(ask, world, run, *wanted, removals=()):
+    """A run that stages (agent, instance, port, how it does) and activates all of it; the results by agent id."""
+    planned = {
+        world.instance(name, agent).id: world.stage("2.0", how, name, agent, port=port)
+        for agent, name, port, how in wanted
+    }
+    steps = ask(run, state="started", as_declared=True, planned=planned, removals=list(removals)).activate()["steps"]
+    return {"%s@%s" % (step["agent"], step["instance"]): (step["result"], step["message"]) for step in steps}
+
+
+def results(steps):
+    return {agent_id: result for agent_id, (result, _message) in steps.items()}
+
+
+@pytest.fixture
+def line(world):
+    """Ports, of which the first have an agent of two instances and one of one: ``(ports, {instance: its release})``."""
+    free = []
+    while len(free) < 5:
+        free = list(dict.fromkeys([*free, ports.free()]))
+    first = [("arm", "0"), ("arm", "1"), ("eye", "0")]
+    return free, {
+        world.instance(name, agent): world.run("1.0", name=name, agent=agent, port=port)
+        for (agent, name), port in zip(first, free)
+    }
+
+
+@pytest.mark.parametrize("how", ["well", "ends"])
+def test_instances_and_agents_move_on_by_one_port_and_back(world, ask, line, how):
+    """The eye has to go first, then the arm's second instance, then its first: which is the one that fails, or does not."""
+    free, old = line
+    moved = [("arm", "0", free[1], how), ("arm", "1", free[2], "well"), ("eye", "0", free[3], "well")]
+    expected = {"eye@0": "ok", "arm@1": "ok", "arm@0": "ok"}
+    if how == "ends":
+        expected.update({"arm@1": "undone", "arm@0": "failed"})
+    ended = results(pass_on(ask, world, "mine", *moved))
+    assert (ended, list(ended)) == (expected, list(expected))
+    answer = ask("mine", state="undone").activate()
+    assert {step["result"] for step in answer["steps"]} == {"ok"}
+    assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+def test_who_needs_a_port_that_is_not_let_go_leaves_it_alone_and_may_try_again(world, ask, line, monkeypatch):
+    free, old = line
+    monkeypatch.setattr(activation.users, "known_as", lambda uid: "user id %d (eye@0)" % uid)
+    real = health.listeners
+    monkeypatch.setattr(
+        health, "listeners", lambda pid="self": [i._replace(uid=i.uid + (i.port == free[2])) for i in real(pid)]
+    )
+    ended = pass_on(ask, world, "mine", ("eye", "0", free[3], "ends"), ("arm", "1", free[2], "well"))
+    assert results(ended) == {"eye@0": "failed", "arm@1": "failed"}
+    assert "port %d is taken by a process of user id %d (eye@0)" % (free[2], os.getuid() + 1) in ended["arm@1"][1]
+    arm = world.instance("1", "arm")
+    assert [r.status for r in release.everything(arm).values() if r.version == "2.0"] == [release.STAGED]
+    assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+@pytest.fixture
+def unwalked(ask, monkeypatch):
+    """An intent is written, and that is all."""
+    monkeypatch.setattr(activator, "launch", lambda _library: None)
+    monkeypatch.setattr(host.Host, "follow", lambda _self: {"steps": []})
+
+
+LETTING_GO = ["remove.let-go", "activate.started", "activate.proven"]
+
+
+@pytest.mark.parametrize("point", [None, *LETTING_GO])
+@pytest.mark.parametrize("how", ["well", "ends"])
+def test_what_leaves_lets_go_of_its_port_first_and_runs_again_if_that_was_for_nothing(
+    world, ask, layout, line, removable, unwalked, how, point
+):
+    """As where instances [blue, green] become [green], which has blue's port then: killed anywhere, it comes to the same end."""
+    free, old = line
+    blue, green, eye = old
+    pass_on(ask, world, "mine", ("arm", "1", free[0], how), removals=[blue.id, eye.id])
+    if point:
+        with pytest.MonkeyPatch.context() as patch:
+            die_at(patch, point)
+            patch.setattr(activator.Walk, "_in_parallel", lambda walk, steps: walk.agent(steps) if steps else None)
+            with contextlib.suppress(Killed):
+                activator.Walk(layout, world.systemd).all()
+    steps = {"%s@%s" % (step["agent"], step["instance"]): step for step in world.resume()}
+    assert world.resume() == list(steps.values()), "its end is its end"
+    assert world.systemd.calls.count("stop " + eye.unit) == (how == "well"), "nobody needs the eye's port"
+    if how == "well":
+        assert [steps[i.id]["result"] for i in old] == ["ok", "ok", "ok"]
+        assert [
+            unsettled(world, name, i) for i, name in ((green, release.proven(green)), (blue, None), (eye, None))
+        ] == [[]] * 3
+        assert release.proven(green).startswith("2.0")
+    else:
+        assert [steps[i.id]["result"] for i in old] == ["skipped", "failed", "skipped"]
+        assert "it had let go of its port, and is started again: %s is healthy" % old[blue] in steps[blue.id]["message"]
+        assert steps[eye.id]["message"] == "not removed: another agent failed"
+        assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+def test_a_reboot_starts_again_what_had_let_go_of_its_port(world, ask, layout, line, unwalked):
+    free, old = line
+    blue = next(iter(old))
+    pass_on(ask, world, "mine", ("arm", "1", free[0], "well"), removals=[blue.id])
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, "remove.let-go")
+        with pytest.raises(Killed):
+            activator.Walk(layout, world.systemd).all()
+    assert world.systemd.runs(blue) is None
+    world.systemd.reboot()
+    activator.close_after_reboot(layout, world.systemd, activator.read_intent(layout))
+    assert [unsettled(world, name, instance) for instance, name in old.items()] == [[]] * 3
+
+
+def test_ports_that_would_pass_in_a_circle_are_refused_before_anything_is_staged(
+    world, layout, line, monkeypatch, spec
+):
+    free, _old = line
+    wanted = []
+    for name, port in (("0", free[1]), ("1", free[0])):
+        instance = world.instance(name, "arm")
+        made = spec(ports={"http": port})._replace(instance=instance)
+        want = staging.plan.Want("2.0-aaaaaaaaaaaa", "2.0")
+        wanted.append(staging.Desired(instance, made, "content", {}, {}, want))
+    monkeypatch.setattr(staging.desired, "build", lambda *_args: wanted)
+    monkeypatch.setattr(staging, "version", lambda: 257)
+    request = {"environment": "lab", "state": "configured"}
+    with pytest.raises(HostError, match=r"arm@\d -> arm@\d -> arm@\d: each would get a port that the next one has now"):
+        staging.assess(layout, request, world.systemd)
+    world.walk(world.step(None, "1", "arm", action="stop"))
+    assert len(staging.assess(layout, request, world.systemd).activation) == 2, "what is stopped has no port"
+
+
+# -- between a look and its lock --------------------------------------------------------------------------------------
+
+MEANWHILE = {
+    # what is asked for, what another run does after the look -> what runs, once it is asked again as the controller does
+    "a restart and a fix": ("restarted", {"version": "1.1"}, "1.1"),
+    "a restart and a stop": ("restarted", {"state": "stopped"}, None),
+    "a stop and a fix": ("stopped", {"version": "1.1"}, None),
+    "a start and a stop": ("started", {"state": "stopped"}, "1.0"),
+}
+
+
+@pytest.mark.parametrize("what", list(MEANWHILE))
+def test_what_was_planned_before_another_run_came_is_not_done(world, ask, layout, what):
+    state, theirs, runs = MEANWHILE[what]
+    deploy(ask, world, "before", version="1.0")
+    world.instance().wants.unlink()  # there is something to start, too
+    mine = ask("mine", state=state)
+    deploy_meanwhile(mine, ask, world, **theirs)
+    with pytest.raises(Busy, match="another run has changed this host since"):
+        mine.activate()
+    running = world.systemd.runs(world.instance())
+    assert (running and running.partition("-")[0]) == (None if theirs.get("state") else "1.1")
+    assert [s["result"] for s in mine.activate()["steps"]] == ["ok"] * (what != "a restart and a stop")
+    running = world.systemd.runs(world.instance())
+    assert (running and running.partition("-")[0]) == runs
+    assert lease.current(layout) is None
+
+
+def deploy_meanwhile(mine, ask, world, **theirs):
+    """Have another run deploy that right before `mine` gets the lock."""
+    free = mine.locked
+
+    def locked():
+        mine.locked = free
+        deploy(ask, world, "theirs", **theirs)
+        return free()
+
+    mine.locked = locked
+
+
+def test_a_rollback_looks_again_where_another_run_came_in_between(world, ask):
+    for version in ("1.0", "1.1"):
+        deploy(ask, world, "before", version=version)
+    mine = ask("mine", release="previous")
+    deploy_meanwhile(mine, ask, world, version="1.2")
+    with pytest.raises(Busy, match="another run has changed this host since"):
+        mine.select()
+    assert mine.select()["releases"]["robot-arm@0"].startswith("1.1-")
+
+
+@pytest.mark.parametrize("done", ["staged", "activated", "removed"])
+def test_a_late_wave_does_not_activate_what_another_run_has_staged(world, ask, layout, removable, done):
+    """The lease was over before it came, or another run has broken it."""
+    runs, mine, now = world.run("1.0"), world.stage("1.1"), "nothing"
+    if done == "removed":
+        ask("theirs", state="absent").activate()
+        runs = None
+    else:
+        now = world.stage("1.2")
+    if done == "activated":
+        deploy(ask, world, "theirs", version="1.2")
+        runs = now
+    calls = list(world.systemd.calls)
+    late = ask("mine", state="started", as_declared=True, planned={"robot-arm@0": mine})
+    said = "robot-arm@0: this run staged %s, but another run was here since, and now %s is staged: deploy again" % (
+        mine,
+        now,
+    )
+    with pytest.raises(HostError, match=re.escape(said)):
+        late.activate()
+    assert world.systemd.calls == calls
+    assert unsettled(world, runs) == []
+
+
+def test_a_lease_ends_where_nothing_is_left_to_do(world, ask, layout):
+    """What was not healthy when the run looked is so again when its wave comes."""
+    deploy(ask, world, "before", version="1.0")
+    planned = {"robot-arm@0": release.proven(world.instance())}
+    mine = ask("mine", state="started", as_declared=True, planned=planned)
+    lease.take(layout, mine.request["who"], "deploy")
+    assert mine.activate()["steps"] == []
+    assert lease.current(layout) is None
+    lease.take(layout, dict(WHO, run="theirs"), "deploy")
+    assert mine.activate()["steps"] == []
+    assert lease.current(layout)["run"] == "theirs"
 
 
 # -- what is left of removed agents -----------------------------------------------------------------------------------

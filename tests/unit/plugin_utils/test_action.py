@@ -41,12 +41,14 @@ class Asked(ActionModule):
     def stage(self, state: str) -> dict[str, Any]:
         self.calls.append(("stage", self.only()))
         self.here |= set() if self._task.check_mode else set(self.only() or ("arm@0", "eye@0"))
-        return {"staging": [], "activation": [{"subject": "eye@0", "kind": "activate", "reason": "new"}], "diff": ["d"]}
+        return {"staging": [], "activation": [{"subject": "eye@0", "kind": "activate", "reason": "new"}],
+                "releases": {"eye@0": "1-a", "arm@0": "1-b"}, "diff": ["d"]}  # fmt: skip
 
     def call(self, request: dict[str, Any]) -> dict[str, Any]:
         missing = sorted(set(request.get("declared", [])) - self.here)
         if missing:
             return {"steps": [], "done": True, "missing": missing}
+        assert request.get("planned") == ({"eye@0": "1-a"} if request.get("as_declared") else None)
         told = " but " + " ".join(request["but"]) if request.get("but") else ""
         self.calls.append(("as declared" if request.get("as_declared") else "as last" + told, request["only"]))
         step = {"agent": "eye", "instance": "0", "action": "activate", "from": None, "to": "1-a", "phase": "done",
@@ -163,7 +165,7 @@ def test_what_leaves_a_host_by_a_plan(
     ledger = _ledger(tmp_path, monkeypatch, there, activated)
     action = Leaving(ledger, leaving, answer)
     result = action.work()
-    assert action.calls == ([] if asked is None else [("started", asked, [])])
+    assert action.calls == ([] if asked is None else [("started", asked, {})])
     kept = ledger.last("retire").get("h1")
     assert (kept and (kept["status"], kept["messages"])) == record
     assert result["changed"] == (asked is not None)

@@ -71,6 +71,19 @@ def test_forks_share_a_run_and_no_record_is_torn(book: ledger.Ledger) -> None:
     assert len(book.last("stage")) == 200
 
 
+def test_what_comes_after_the_verdict_is_no_part_of_the_run(book: ledger.Ledger) -> None:
+    _stage(book, "a")
+    assert ledger.Ledger.under_way().stage("a") == book.stage("a")
+    assert book.once(ledger.SUMMARY)
+    after = ledger.Ledger.under_way()
+    _stage(after, "b")
+    assert (after.begin(), after.stage("a"), book.stage("b")) == (None, None, None)
+    assert ledger.Ledger.current().stage("a"), "the verdict is still told of"
+    run.begin()
+    _stage(ledger.Ledger.current(), "c")
+    assert ledger.Ledger.under_way().stage("c")
+
+
 def test_one_fork_announces_a_wave(book: ledger.Ledger) -> None:
     for host in "abc":
         _stage(book, host)
