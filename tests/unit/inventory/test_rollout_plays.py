@@ -91,7 +91,10 @@ class ActionModule(ActionBase):
                 status = "skipped"
             elif line := ledger.announce_wave(host):
                 Display().display(line)
-            record.update(status=status, switched=status == "ok", messages=["no answer"] if status == "failed" else [])
+            messages = ["no answer"] if status == "failed" else []
+            record.update(status=status, switched=status != "skipped", messages=messages)
+        if phase == "undo":  # what failed took itself back
+            record["back"] = ledger.last("activate")[host]["status"] == "ok"
         ledger.append(record)
         return {"changed": status == "ok"}
 """
@@ -167,26 +170,26 @@ def _ansible(project: Path, *arguments: str) -> tuple[int, str]:
         (
             ["-e", '{"activate": {"h1": "failed"}}'],
             2,
-            ["Wave 1 of 3: FAILED: h1", "no answer"],
-            ["Undone", "Wave 2 of 3: h2"],
+            ["Wave 1 of 3: FAILED: h1", "Undone (rollback: fleet): none", "no answer"],
+            ["Wave 2 of 3: h2"],
         ),
         (
             ["-e", '{"activate": {"h3": "failed"}, "after": {"h3": "h2"}}'],
             2,
-            ["Wave 2 of 3: ok: h2; FAILED: h3", "Undone (rollback: fleet): h1 h2"],
+            ["Wave 2 of 3: ok: h2; FAILED: h3", "Undone (rollback: fleet): h1 h2\n"],
             ["Wave 3 of 3: h4"],
         ),
         (
             ["-e", '{"activate": {"h2": "cut", "h3": "cut"}}'],
             2,
-            ["UNREACHABLE: h2 h3", "Undone (rollback: fleet): h1"],
+            ["UNREACHABLE: h2 h3", "Undone (rollback: fleet): h1\n"],
             ["Wave 3 of 3: h4"],
         ),
         (
             ["-e", '{"activate": {"h3": "failed"}, "after": {"h2": "h3"}}'],
             2,
-            ["Wave 2 of 3: FAILED: h3; not activated: h2", "Undone (rollback: fleet): h1"],
-            ["Undone (rollback: fleet): h1 h2"],
+            ["Wave 2 of 3: FAILED: h3; not activated: h2", "Undone (rollback: fleet): h1\n"],
+            [],
         ),
         (["-e", '{"stage": {"h3": "cut"}}'], 4, ["Stopped: 1 host failed while staging", "Failed: h3"], ["Wave 1 of"]),
         (
