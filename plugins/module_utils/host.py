@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, Callable
 
-from . import activator, credentials, desired, lease, release, removal, staging, store, tree
-from .errors import Busy, HostError, in_words
+from . import activator, credentials, desired, lease, release, removal, staging, store, target, tree
+from .errors import Busy, HostError, Unpackaged, in_words
 from .files import lock, read_json
 from .layout import Instance, Layout, instances, meant
 from .plan import Change
@@ -248,6 +248,8 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
         answer: dict[str, Any] = {"ok": operations[request["op"]]()}
     except Busy as error:
         answer = {"busy": str(error), "lease": lease.current(layout)}
+    except Unpackaged as error:
+        answer = {"error": str(error), "unpackaged": str(target.here())}
     except HostError as error:
         answer = {"error": str(error)}
     except OSError as error:
