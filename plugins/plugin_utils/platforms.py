@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,10 +41,15 @@ def _is_at(source: Any, version: str) -> bool:
 
 def _images(source: str, target: str, artifacts: str, *, check: bool) -> list[dict[str, str]]:
     """All that the artifact then holds. In a rollout the first host's fork makes it, and those of the others wait for that."""
+    from .freshness import packaged_since
     from .package import Request, package
 
     def make() -> bytes:
-        return json.dumps(package(Request(source, artifacts, default_platforms=[target], check=check)).targets).encode()
+        began = time.time()
+        done = package(Request(source, artifacts, default_platforms=[target], check=check))
+        if done.changed and not check:
+            packaged_since(artifacts, done.name, began)
+        return json.dumps(done.targets).encode()
 
     question = repr((run.current(), source, target, artifacts, check))
     made = run.kept("images-" + hashlib.sha256(question.encode()).hexdigest()[:32], make) if run.current() else make()

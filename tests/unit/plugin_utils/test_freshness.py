@@ -17,9 +17,10 @@ PACKAGED = 1_000_000.0
 def source(tmp_path: Path) -> Path:
     """A source that was there before it was packaged."""
     for name in ("agent.yml", "README.md", "agent.lock", "src/agent/main.py", "src/agent/__pycache__/main.cpython-313.pyc",
-                 ".git/index", ".venv/bin/python", "dist/agent.whl"):  # fmt: skip
+                 ".git/index", ".venv/bin/python", "dist/agent.whl", ".env", ".gitignore", "src/.streamlit/config.toml",
+                 ".agentignore"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
+        (tmp_path / name).write_text("!.streamlit" if name == ".agentignore" else "x")
     return aged(tmp_path)
 
 
@@ -39,6 +40,10 @@ def aged(folder: Path) -> Path:
         (".git/index", False),
         (".venv/bin/python", False),
         ("dist/agent.whl", False),
+        (".env", False),
+        (".gitignore", True),
+        (".agentignore", True),
+        ("src/.streamlit/config.toml", True),
     ],
 )
 def test_only_newer_sources_count(source: Path, path: str, touched: bool) -> None:
@@ -66,10 +71,9 @@ def test_without_a_source_nothing_was_touched(tmp_path: Path) -> None:
     assert not freshness.touched_since(str(tmp_path / "elsewhere"), PACKAGED)
 
 
-def test_packaging_renews_the_time(tmp_path: Path) -> None:
+def test_packaging_notes_when_it_began(tmp_path: Path) -> None:
     assert freshness.packaged_at(str(tmp_path), "toy") == 0
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy/index.json").write_text("{}")
-    os.utime(tmp_path / "toy/index.json", (PACKAGED, PACKAGED))
-    freshness.packaged_now(str(tmp_path), "toy")
-    assert freshness.packaged_at(str(tmp_path), "toy") > PACKAGED
+    freshness.packaged_since(str(tmp_path), "toy", PACKAGED)
+    assert freshness.packaged_at(str(tmp_path), "toy") == PACKAGED
