@@ -160,6 +160,9 @@ class Host:
 
         steps = planned.plan(self.layout, self.request, self._mine(), self.systemd)
         if not steps and self.request["state"] == "absent" and not self.check:
+            if not self.layout.factory.exists():  # it was never used
+                removal.remove_library(self.layout, Path(self.library))
+                return {"steps": [], "done": True}
             with self.locked():  # the end of a removal that was interrupted after its last instance
                 lease.take(self.layout, self.request["who"], "absent")
             self._finish()
