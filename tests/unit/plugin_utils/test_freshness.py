@@ -4,11 +4,17 @@
 """An edit after packaging is seen; what is no source is not."""
 
 import os
+import time
+import types
 from pathlib import Path
 
 import pytest
+from ansible.plugins.action import ActionBase
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness
+from ansible_collections.agentfactory.core.plugins.action import agent_package
+from ansible_collections.agentfactory.core.plugins.plugin_utils import freshness, package
+
+from .test_package import BOOKWORM, write
 
 PACKAGED = 1_000_000.0
 
@@ -69,6 +75,33 @@ def test_what_was_deleted_or_moved_in_is_seen(source: Path, path: str, touched: 
 def test_without_a_source_nothing_was_touched(tmp_path: Path) -> None:
     """The controller that deploys need not have it."""
     assert not freshness.touched_since(str(tmp_path / "elsewhere"), PACKAGED)
+
+
+def test_what_is_saved_while_it_is_packaged_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = write(tmp_path / "agent")
+    options = dict.fromkeys(("default_platforms", "overwrite", "upgrade_lock"))
+    options |= {"source": str(agent), "artifacts": str(tmp_path / "dist"), "platforms": [BOOKWORM]}
+
+    def package_slowly(request: package.Request) -> package.Result:
+        done = package.package(request)
+        now = time.time()
+        os.utime(agent / "demo.py", (now, now))
+        return done
+
+    class Packaging(agent_package.ActionModule):
+        def __init__(self) -> None:
+            self._loader = types.SimpleNamespace(path_dwim=str)
+            self._task = types.SimpleNamespace(check_mode=False, diff=False)
+
+        def validate_argument_spec(self, **_spec: object) -> tuple[None, dict[str, object]]:
+            return None, options
+
+    monkeypatch.setattr(ActionBase, "run", lambda *_args: {})
+    assert Packaging().run()["changed"]
+    assert not freshness.touched_since(str(agent), freshness.packaged_at(str(tmp_path / "dist"), "demo"))
+    monkeypatch.setattr(agent_package, "package", package_slowly)
+    assert not Packaging().run()["changed"]
+    assert freshness.touched_since(str(agent), freshness.packaged_at(str(tmp_path / "dist"), "demo"))
 
 
 def test_packaging_notes_when_it_began(tmp_path: Path) -> None:
