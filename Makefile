@@ -67,6 +67,7 @@ sanity: setup ## ansible-test sanity
 integration: setup ## Tests on real hosts, and of the example agents
 	@tools/packages tests
 	@tools/setup eda
+	@tools/setup oldest
 	$(PYTEST) examples/agents/thermostat
 	$(PYTEST) tests/integration -n 2 --dist loadfile --durations 15 $(ARGS)
 

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """agent_package: the work is in plugin_utils/package.py; no host is involved."""
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +26,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _spec, options = self.validate_argument_spec(argument_spec=AGENT_PACKAGE)
+        began = time.time()
         try:
             done = package(
                 Request(
@@ -40,7 +42,7 @@ class ActionModule(ActionBase):
                 )
             )
             if not self._task.check_mode:
-                freshness.packaged_now(self._place(options["artifacts"]), done.name)
+                freshness.packaged_since(self._place(options["artifacts"]), done.name, began)
         except (ManifestError, PackageError, ArtifactError, run.RunError) as error:
             return result | {"failed": True, "msg": str(error)}
         except OSError as error:

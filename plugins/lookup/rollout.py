@@ -10,7 +10,7 @@ version_added: 0.1.0
 author: agentfactory contributors (@agentfactory)
 description:
   - Gives the plays of a rollout their C(hosts) and C(serial), from what the run's ledger says of the plays before.
-  - It is meant for playbooks such as C(agentfactory.core.deploy), which says how its terms go together.
+  - It is meant for playbooks such as C(agentfactory.core.deploy) and C(agentfactory.core.rollout), which say how its terms go together.
 options:
   _terms:
     description:
@@ -39,14 +39,18 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Activate
-  hosts: "{{ lookup('agentfactory.core.rollout', 'hosts') }}"
-  serial: "{{ lookup('agentfactory.core.rollout', 'batches') }}"
-  ignore_unreachable: true
+- name: Stage
+  hosts: "{{ lookup('agentfactory.core.rollout', 'stage') }}"
+  gather_facts: false
+  become: true
   tasks:
-    - name: Activate
-      agentfactory.core.agent_service:
-        state: started
+    - name: Stage what is declared, beside what runs
+      agentfactory.core.agent_release:
+        state: configured
+
+# Its plays activate in waves, undo, and fail where a host has failed: activation itself never fails its task.
+- name: Roll out
+  ansible.builtin.import_playbook: agentfactory.core.rollout
 """
 
 RETURN = r"""

@@ -8,7 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 from . import credentials, egress, release, store, target, tree, unit, users
-from .errors import HostError
+from .errors import HostError, Unpackaged
 from .layout import Instance, Layout
 from .plan import Want
 
@@ -35,13 +35,15 @@ def build(layout: Layout, request: "dict[str, Any]", key: bytes, systemd: int) -
     An agent is ``{"name", "manifest", "images": [{"target", "tree", "content"}], "state", "config", "secrets",
     "instances": [{"name", "ports", "resources"}]}``.
     """
-    host, desired, problems = target.here(), [], []
+    host = target.here()
+    desired: list[Desired] = []
+    problems: list[HostError] = []
     for agent in request["agents"]:
         try:
             image = check_agent(agent, host)
             nft = egress.program() if egress.enforced(agent["manifest"]["permissions"]["outbound"]) else None
         except HostError as error:
-            problems.append(str(error))
+            problems.append(error)
             continue
         for item in agent["instances"]:
             instance = Instance(layout, agent["name"], item["name"])
@@ -53,7 +55,8 @@ def build(layout: Layout, request: "dict[str, Any]", key: bytes, systemd: int) -
             want = Want(name, agent["manifest"]["version"], agent["state"])
             desired.append(Desired(instance, spec, image["content"], agent["config"], agent["secrets"], want))
     if problems:
-        raise HostError("\n".join(problems))
+        kind = Unpackaged if all(isinstance(problem, Unpackaged) for problem in problems) else HostError
+        raise kind("\n".join(map(str, problems)))
     return desired
 
 

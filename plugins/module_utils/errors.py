@@ -8,6 +8,10 @@ class HostError(Exception):
     """Something an operator must know; its text is the whole message: what, where, what was seen."""
 
 
+class Unpackaged(HostError):
+    """All that keeps this host from what is wanted is that nothing was packaged for its platform."""
+
+
 class Busy(HostError):
     """Another run holds this host; trying again later can succeed."""
 

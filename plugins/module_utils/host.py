@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, Callable
 
-from . import activator, credentials, desired, lease, release, removal, staging, store, tree
-from .errors import Busy, HostError, in_words
+from . import activator, credentials, desired, lease, release, removal, staging, store, target, tree
+from .errors import Busy, HostError, Unpackaged, in_words
 from .files import lock, read_known
 from .layout import Instance, Layout, instances, meant
 from .plan import Change
@@ -181,6 +181,9 @@ class Host:
 
     def _nothing_to_do(self) -> None:
         """An end all the same: of the lease that staging took, or of a removal that was interrupted after its last instance."""
+        if self.request["state"] == "absent" and not self.layout.factory.exists():  # it was never used
+            removal.remove_library(self.layout, Path(self.library))
+            return
         held = (lease.current(self.layout) or {}).get("run") == self.request["who"]["run"]
         if held or self.request["state"] == "absent":
             with self.locked():
@@ -260,6 +263,8 @@ def main(request: "dict[str, Any]", stream: BinaryIO, library: str) -> None:
         answer: dict[str, Any] = {"ok": operations[request["op"]]()}
     except Busy as error:
         answer = {"busy": str(error), "lease": lease.current(layout)}
+    except Unpackaged as error:
+        answer = {"error": str(error), "unpackaged": str(target.here())}
     except HostError as error:
         answer = {"error": str(error)}
     except OSError as error:

@@ -24,7 +24,6 @@ def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
     activation.deactivate(instance, systemd)
     user = users.find(instance)
     uid = user.pw_uid if user else None
-    ports = {item.port for item in health.listeners() if uid is not None and item.uid == uid}
     checkpoint("remove.deactivated")
     if purge:
         delete_state(instance)
@@ -39,7 +38,7 @@ def remove(instance: Instance, systemd: Systemd, *, purge: bool) -> "list[str]":
     remove_path(instance.releases)  # first: until it is gone, the rest says whose instance it is
     remove_path(instance.home)
     _remove_empty(instance.home.parent)
-    return left(instance, systemd, uid=uid, ports=ports, purge=purge)
+    return left(instance, systemd, uid=uid, purge=purge)
 
 
 def delete_state(instance: Instance) -> None:
@@ -77,8 +76,8 @@ def _remove_empty(path: Path) -> None:
         pass
 
 
-def left(instance: Instance, systemd: Systemd, *, uid: Optional[int], ports: "set[int]", purge: bool) -> "list[str]":
-    """What of the instance is still on this host: units, slice, user, processes, files, listeners, firewall rules."""
+def left(instance: Instance, systemd: Systemd, *, uid: Optional[int], purge: bool) -> "list[str]":
+    """What of the instance is still on this host: units, slice, user, group, processes, listeners, files, firewall rules."""
     found = []
     shown = systemd.show([instance.unit, instance.slice])
     if shown[instance.unit]["LoadState"] != "not-found" or shown[instance.unit]["ActiveState"] != "inactive":
@@ -89,9 +88,11 @@ def left(instance: Instance, systemd: Systemd, *, uid: Optional[int], ports: "se
             found.append("slice %s" % instance.slice)
     if users.find(instance) is not None:
         found.append("user %s" % instance.user)
+    if users.has_group(instance):
+        found.append("group %s" % instance.user)
     if uid is not None:
         found += ["process %s" % p for p in _processes_of(uid)]
-    found += ["port %d" % item.port for item in health.listeners() if item.port in ports and item.uid == uid]
+        found += ["port %d" % item.port for item in health.listeners() if item.uid == uid]
     units = _places_of_units(instance)
     files = [instance.home, *units, *(path for place in units for path in leftovers(place))]
     files += [instance.state] if purge else []

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Any, NamedTuple, Optional
 
-from .errors import HostError
+from .errors import HostError, Unpackaged
 
 MACHINES = {
     "x86_64": "amd64",
@@ -73,11 +73,11 @@ def fits(target: Target, host: Target) -> bool:
 def choose(images: "list[dict[str, Any]]", host: Target, what: str) -> "dict[str, Any]":
     """The image (``{"target", "tree", "content"}``) for `host` with the newest C library it can use.
 
-    Raises HostError naming what the host is and what there is.
+    Raises Unpackaged naming what the host is and what there is.
     """
     usable = [i for i in images if fits(Target.parse(i["target"]), host)]
     if not usable:
-        raise HostError(
+        raise Unpackaged(
             "%s is not packaged for this host, which is %s; it is packaged for %s"
             % (what, host, ", ".join(i["target"] for i in images) or "nothing")
         )

@@ -52,8 +52,13 @@ def ensure(instance: Instance) -> pwd.struct_passwd:
     return user
 
 
-def remove(instance: Instance) -> bool:
-    if find(instance) is None:
-        return False
-    run(["userdel", instance.user])
-    return True
+def has_group(instance: Instance) -> bool:
+    return not missing_groups([instance.user])
+
+
+def remove(instance: Instance) -> None:
+    """Remove the user, and its group where userdel left it: it does by USERGROUPS_ENAB in login.defs, or was killed in between."""
+    if find(instance) is not None:
+        run(["userdel", instance.user])
+    if has_group(instance):
+        run(["groupdel", instance.user])

@@ -12,6 +12,7 @@ description:
     M(agentfactory.core.agent_service) then switches to it.
   - A call takes all agents that the fleet declares for the host (C(agentfactory_agents)). Each step implies the ones before it.
   - Only files that the host lacks are sent, over Ansible's own connection; each is verified before it is used.
+  - Where nothing was packaged for the host's platform, what the fleet has a C(source) of (C(agentfactory_sources)) is packaged for it.
   - Secrets (C(agentfactory_secrets)) go over standard input, and rest on the host encrypted where its systemd can (250 and later).
 version_added: 0.1.0
 author:

@@ -16,7 +16,7 @@ from ..module_utils.layout import meant
 from . import declare, transfer, whoami
 from .artifact import ArtifactError
 from .ledger import Ledger, LedgerError
-from .remote import Remote, RemoteError
+from .remote import Remote, RemoteError, Unpackaged
 from .run import Kept, RunError
 
 ENVIRONMENT_UNSET = (
@@ -149,8 +149,28 @@ class AgentAction(ActionBase):  # type: ignore[misc]
 
     def stage(self, state: str) -> dict[str, Any]:
         """Ask the host, check what changes, send what it lacks; returns the host's answer with ``sent`` bytes."""
-        agents, remote = self.agents(), self.remote()
+        agents = self.agents()
         self.keep()  # what only the activation needs is wrong before anything is changed
+        try:
+            return self._stage(state, agents)
+        except Unpackaged as refused:
+            if not self._package(agents, refused):
+                raise
+        return self._stage(state, agents)
+
+    def _package(self, agents: list[dict[str, Any]], refused: Unpackaged) -> bool:
+        """Package for a host that packaging has not asked, if it can be done here."""
+        from .platforms import extend
+        from .tree import PackageError
+
+        sources = self._templar.template(self.variables.get("agentfactory_sources", {}))
+        try:
+            return extend(agents, refused.target, sources, self.artifacts(), check=bool(self._task.check_mode))
+        except (PackageError, OSError) as error:
+            raise RemoteError(f"{refused}\nPackaging for it failed: {error}") from error
+
+    def _stage(self, state: str, agents: list[dict[str, Any]]) -> dict[str, Any]:
+        remote = self.remote()
         request = self.request("stage", state=state, agents=agents, retry=self.retry(), ask=True)
         stock = transfer.Stock(agents, self.artifacts())
         sent = 0

@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+from .hidden import BUILDS_GO_BY, IGNORE_FILE, kept
+
 _NOT_SOURCE = {"__pycache__", "dist", "build", "venv", "node_modules"}
 
 
@@ -51,17 +53,22 @@ def _edited(artifacts: str, name: str, version: str, source: str) -> bool:
 
 
 def touched_since(source: str, when: float) -> bool:
-    """Whether anything below the directory `source` is newer than `when` (Unix s). Hidden and derived things do not count.
+    """Whether anything below the directory `source` is newer than `when` (Unix s). What is not packaged does not count.
 
     Of a file that was deleted, moved in or renamed, its directory tells.
     """
+    shown = {IGNORE_FILE, BUILDS_GO_BY}
+
+    def counts(name: str) -> bool:
+        return name not in _NOT_SOURCE and (not name.startswith(".") or name in shown)
+
     for folder, names, files in os.walk(source):
-        names[:] = [name for name in names if name not in _NOT_SOURCE and not name.startswith(".")]
-        if _changed(folder) > when:
+        if IGNORE_FILE in files:
+            shown |= kept(folder)
+        names[:] = filter(counts, names)
+        paths = [folder, *(os.path.join(folder, name) for name in files if counts(name))]
+        if any(_changed(path) > when for path in paths):
             return True
-        for name in files:
-            if name not in _NOT_SOURCE and not name.startswith(".") and _changed(os.path.join(folder, name)) > when:
-                return True
     return False
 
 
@@ -70,9 +77,9 @@ def packaged_at(artifacts: str, name: str) -> float:
     return _changed(os.path.join(artifacts, name, "index.json"))
 
 
-def packaged_now(artifacts: str, name: str) -> None:
-    """Note that the source, whatever its times, is what was packaged."""
-    os.utime(os.path.join(artifacts, name, "index.json"))
+def packaged_since(artifacts: str, name: str, when: float) -> None:
+    """Note that the source as it was at `when` (Unix s), before it was read, is what was packaged."""
+    os.utime(os.path.join(artifacts, name, "index.json"), (when, when))
 
 
 def _changed(path: str) -> float:

@@ -75,7 +75,7 @@ class Undo(TypedDict):
     status: str
     """ok | failed | unreachable"""
     back: NotRequired[bool]
-    """whether all that can be taken back was, where `status` is about what cannot"""
+    """whether there was something to take back, and all of it was; `status` is also about what cannot be brought back"""
     messages: NotRequired[list[str]]
 
 

@@ -6,6 +6,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,12 @@ class _Lock:
         if self.text is None or (self.path.is_file() and self.path.read_text(encoding="utf-8") == self.text):
             return False
         if not check:
+            before = self.path.parent.stat().st_mtime_ns
             oci.write_file(self.path, self.text.encode("utf-8"))
+            # It follows from the source and is no edit of it, after which packaging were due again.
+            with suppress(PermissionError):
+                for path in (self.path, self.path.parent):
+                    os.utime(path, ns=(before, before))
         return True
 
 

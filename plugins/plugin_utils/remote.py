@@ -69,6 +69,14 @@ class RemoteError(Exception):
     """The host refused or failed; the text is for the operator."""
 
 
+class Unpackaged(RemoteError):
+    """The host runs nothing of what is packaged; `target` is its platform."""
+
+    def __init__(self, text: str, target: str) -> None:
+        super().__init__(text)
+        self.target = target
+
+
 class LibraryMissing(Exception):
     """The host does not have this version of the library yet. `used`: but it had another one, and may hold trees."""
 
@@ -118,6 +126,8 @@ class Remote:
             answer = self._once(request, payload, to_new_host)
             if "ok" in answer:
                 return dict(answer["ok"])
+            if "unpackaged" in answer:
+                raise Unpackaged(answer["error"], answer["unpackaged"])
             if "error" in answer:
                 raise RemoteError(answer["error"])
             gone = whoami.abandoned(answer.get("lease"))

@@ -77,16 +77,11 @@ def summary(story: Story) -> str:
     if reason := story.reason():
         lines.append(f"Stopped: {reason}")
     if story.undone:
-        taken = [host for host in story.plan["hosts"] if _taken_back(story.undone.get(host, {}))]
+        taken = [host for host in story.plan["hosts"] if story.undone.get(host, {}).get("back")]
         lines.append(f"Undone (rollback: {story.plan['rollback']}): {rollout.names(taken) or 'none'}")
     lines += _adrift(story)
     lines += _failures(story)
     return "\n".join(lines)
-
-
-def _taken_back(undone: Mapping[str, Any]) -> bool:
-    """Also where something else cannot be brought back, which is told as a failure."""
-    return undone.get("status") == "ok" or bool(undone.get("back"))
 
 
 def _hosts(count: int) -> str:

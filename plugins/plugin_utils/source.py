@@ -16,38 +16,16 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .hidden import BUILDS_GO_BY, IGNORE_FILE, KEEPS, kept
 from .manifest import Manifest
 from .tree import Entry, PackageError, Tree, canonical, path_problem
 
-IGNORE_FILE = ".agentignore"
 LOCK_FILE = "agent.lock"
-# never part of an agent: version control, caches, environments, what builds leave behind
-_NEVER = (
-    ".git",
-    ".hg",
-    ".svn",
-    "__pycache__",
-    "*.py[cod]",
-    ".venv",
-    "venv",
-    ".tox",
-    ".nox",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".hypothesis",
-    ".cache",
-    ".idea",
-    ".vscode",
-    ".DS_Store",
-    "*.egg-info",
-    "node_modules",
-    "*.swp",
-    "*~",
-)
+# never part of an agent, beside what is hidden: caches, environments, what builds leave behind
+_NEVER = ("__pycache__", "*.py[cod]", "venv", "*.egg-info", "node_modules", "*.swp", "*~")
 _NEVER_AT_TOP = ("dist", "build", LOCK_FILE)
 # what a plain directory holds beside the agent itself
-_NOT_INSTALLED = ("agent.yml", IGNORE_FILE, ".gitignore", "requirements.txt", "tests", "test")
+_NOT_INSTALLED = ("agent.yml", BUILDS_GO_BY, "requirements.txt", "tests", "test")
 _MAX_FILE = 2 << 30
 
 
@@ -60,13 +38,15 @@ def directory(manifest: Manifest, file: str) -> Path:
 
 
 def walk(root: Path) -> Tree:
-    """A source directory's files, without what never belongs to an agent and what .agentignore names."""
-    never, top = list(_NEVER), list(_NEVER_AT_TOP)
+    """A source directory's files, without what is hidden or never belongs to an agent and what .agentignore names."""
+    never, top, shown = list(_NEVER), list(_NEVER_AT_TOP), kept(root)
     for pattern in _ignore_lines(root):
         (top if "/" in pattern.rstrip("/") else never).append(pattern.strip("/"))
 
     def ignored(path: str) -> bool:
         name = path.rsplit("/", 1)[-1]
+        if name.startswith(".") and name not in shown:
+            return True
         return any(fnmatch.fnmatchcase(name, one) for one in never) or any(
             fnmatch.fnmatchcase(path, one) for one in top
         )
@@ -80,8 +60,12 @@ def _ignore_lines(root: Path) -> Iterator[str]:
         return
     for number, raw in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         line = raw.strip()
+        if KEEPS.fullmatch(line):
+            continue
         if line.startswith("!") or "**" in line:
-            raise PackageError(f"{file}: line {number}: '!' and '**' are not supported")
+            raise PackageError(
+                f"{file}: line {number}: '**' is not supported, and '!' only before a hidden name: !.name"
+            )
         if line and not line.startswith("#"):
             yield line
 

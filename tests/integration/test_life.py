@@ -7,9 +7,13 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import Artifacts
 
 from .harness import PORT, Fleet, Host, Lab, Result, until
 
@@ -258,6 +262,27 @@ def test_status_tells_the_truth_through_stop_start_and_restart(fleet: Fleet, lab
     assert "# mine" not in hosts[1].sh(f"cat {tree}bin/probe-agent")
 
 
+def test_hosts_that_the_first_deploy_left_out_get_what_was_not_packaged_for_them(
+    fleet: Fleet, hosts: list[Host], tmp_path: Path
+) -> None:
+    """Each host has a Python of its own, so the first one's image is none for the others."""
+
+    def targets() -> list[str]:
+        return [image.target for image in Artifacts(str(tmp_path)).open("probe-agent", "1.0.0").images]
+
+    source = str(fleet.shelf.folder / "sources" / "probe-agent-1.0.0")
+    fleet.write({"probe-agent": {"source": source}}, artifacts=str(tmp_path)).deploy("--limit", hosts[0].name).ok()
+    first = targets()
+    assert len(first) == 1
+    check = fleet.deploy("--check").ok()
+    assert targets() == first
+    done = fleet.deploy().ok()
+    assert (check.changed, len(targets())) == (done.changed, len(hosts))
+    assert all(pending(check, host) == pending(done, host) for host in hosts)
+    assert [host.agent()["version"] for host in hosts] == ["1.0.0"] * len(hosts)
+    assert fleet.deploy().ok().changed == 0
+
+
 def test_retention_keeps_n_and_never_loses_what_runs_or_was_last_good(fleet: Fleet, hosts: list[Host]) -> None:
     keep = ("-e", "agentfactory_keep=2")
     names = []
@@ -313,8 +338,21 @@ def test_agents_leave_within_max_removals_and_their_state_stays(fleet: Fleet, la
     fleet.write(both).deploy().ok()  # for its state to go with it at the end
 
 
+@pytest.fixture
+def users_leave_their_groups(hosts: list[Host]) -> Iterator[None]:
+    """On one host userdel does not remove a user's own group."""
+    switch = "sed -i 's/^USERGROUPS_ENAB .*/USERGROUPS_ENAB %s/' /etc/login.defs"
+    hosts[1].sh(f"grep -q '^USERGROUPS_ENAB yes' /etc/login.defs; {switch % 'no'}")
+    yield
+    hosts[1].sh(switch % "yes")
+
+
+@pytest.mark.usefixtures("users_leave_their_groups")
 def test_destroy_leaves_nothing_but_the_state_and_with_purge_nothing(fleet: Fleet, lab: Lab, hosts: list[Host]) -> None:
-    fleet.write({"probe-agent": {"instances": 2}}).deploy().ok()
+    fleet.write({"probe-agent": {"instances": 2}})
+    assert fleet.run("destroy", "-e", "agents=all").ok().changed == 0
+    assert lab.on_all(Host.leftovers) == [[]] * 3, "none of them was ever used"
+    fleet.deploy().ok()
     assert all(len(what) > 5 for what in lab.on_all(Host.leftovers))
     refused = fleet.run("destroy").failed()
     assert "Say which agents to destroy" in refused.output

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import oci, package, uv
+from ansible_collections.agentfactory.core.plugins.plugin_utils import oci, package
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import Artifact, Artifacts
 from ansible_collections.agentfactory.core.plugins.plugin_utils.tree import PackageError
 
@@ -127,18 +127,16 @@ def test_same_digest_in_another_place_and_on_another_python(made: tuple[Path, Ar
     root, artifact = made
     copy = Path(shutil.copytree(root / "agent", tmp_path / "elsewhere"))
     assert run(copy, tmp_path / "dist", *reversed(TARGETS)).digest == artifact.digest
-    others = [version for version in ("3.12", "3.13", "3.14", "3.11") if version != "%d.%d" % sys.version_info[:2]]
-    found = subprocess.run([ROOT / "tools" / "find-python", *others], capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip("no second Python here")
-    uv.run(["venv", "--no-project", "--quiet", "-p", found.stdout.strip(), str(tmp_path / "venv")], doing="venv")
-    uv.run(["pip", "install", "--quiet", "-p", str(tmp_path / "venv"), "packaging", "PyYAML", "uv"], doing="install")
+    subprocess.run([ROOT / "tools" / "setup", "oldest"], check=True)
+    other = ROOT / ".venv-oldest" / "bin" / "python"
+    version = tool(other, "-c", "import sys; print(*sys.version_info[:2])").split()
+    assert version != [str(number) for number in sys.version_info[:2]], "tools/setup can have only one Python here"
     collections = next(parent for parent in Path(package.__file__).parents if (parent / "ansible_collections").is_dir())
     script = (f"import json, sys; sys.path.insert(0, {str(collections)!r})\n"
               "from ansible_collections.agentfactory.core.plugins.plugin_utils import oci, package as p\n"
               f"made = p.package(p.Request({str(copy)!r}, {str(tmp_path / 'dist2')!r}, {TARGETS!r}))\n"
               "print(json.dumps([oci.usual_zlib(), made.digest, [one['content'] for one in made.targets]]))")  # fmt: skip
-    usual, digest, contents = json.loads(tool(tmp_path / "venv" / "bin" / "python", "-c", script))
+    usual, digest, contents = json.loads(tool(other, "-c", script))
     assert contents == [image.content for image in artifact.images]
     if usual and oci.usual_zlib():  # another library compresses to other bytes, and packaging warns of it
         assert digest == artifact.digest

@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -951,11 +952,25 @@ def test_what_is_left_after_a_removal_fails_it(world, monkeypatch):
     world.run("1.0")
     monkeypatch.setattr(users, "remove", lambda _instance: None)
     monkeypatch.setattr("%s._processes_of" % activator.removal.__name__, lambda _uid: ["4711"])
-    step = world.walk(world.step(None, action="remove"))[0]
+    monkeypatch.setattr(users, "missing_groups", lambda _names: [])
+    with socket.create_server(("127.0.0.1", 0)) as held:  # handed on to somebody else's process, it is its user's still
+        step = world.walk(world.step(None, action="remove"))[0]
+        assert "port %d" % held.getsockname()[1] in step["message"]
     assert step["result"] == "failed"
     assert "still there after the removal" in step["message"]
     assert "process 4711" in step["message"]
     assert "user af-" in step["message"]
+    assert "group af-" in step["message"]
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_a_destroy_leaves_nothing_on_a_host_that_was_never_used(fake, layout, purge):
+    """Nor the library, which came with the call."""
+    library = layout.lib / "0123abcd"
+    (library / "agentfactory_host").mkdir(parents=True)
+    request = {"environment": "lab", "check": False, "who": WHO, "state": "absent", "purge": purge}
+    assert host.Host(layout, str(library), request, None).activate()["steps"] == []
+    assert (layout.opt.exists(), layout.state.exists()) == (False, False)
 
 
 # -- what a rollback asks for -----------------------------------------------------------------------------------------

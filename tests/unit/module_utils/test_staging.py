@@ -4,6 +4,7 @@
 """Staging, killed by SIGKILL at each of its steps: the next run ends where an undisturbed one does."""
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -14,7 +15,16 @@ import zlib
 
 import pytest
 
-from ansible_collections.agentfactory.core.plugins.module_utils import lease, release, staging, store, target, tree
+from ansible_collections.agentfactory.core.plugins.module_utils import (
+    desired,
+    host,
+    lease,
+    release,
+    staging,
+    store,
+    target,
+    tree,
+)
 from ansible_collections.agentfactory.core.plugins.module_utils.files import read_json, remove, write_atomic, write_json
 from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance
 
@@ -161,6 +171,29 @@ def test_a_refused_first_use_leaves_nothing(layout, library, request_and_payload
     assert b"needs Python >=9" in refused.stderr
     assert (here.exists(), layout.opt.exists(), layout.state.exists()) == (used, used, used)
     assert lease.current(layout) is None
+
+
+@pytest.mark.parametrize(
+    ("targets", "python", "platform"),
+    [(["beos/amd64"], None, True), (["beos/amd64", "beos/amd64"], None, True),
+     (["beos/amd64", None], ">=9", False)],
+)  # fmt: skip
+def test_a_host_whose_platform_alone_is_missing_says_which_it_is(
+    layout, request_and_payload, monkeypatch, capsys, targets, python, platform
+):
+    request = request_and_payload[0]
+    (agent,) = request["agents"]
+    request["agents"] = [
+        dict(agent, images=[dict(agent["images"][0], target=one)] if one else agent["images"]) for one in targets
+    ]
+    if python:
+        kind = dict(agent["manifest"]["runtime"], type="python", python=python)
+        request["agents"][-1]["manifest"] = dict(agent["manifest"], runtime=kind)
+    monkeypatch.setattr(host.Host, "stage", lambda self: desired.build(layout, self.request, b"k" * 32, 257))
+    host.main(request, io.BytesIO(), "")
+    answer = json.loads(capsys.readouterr().out.partition(host.MARK)[2])
+    assert answer["error"].count("is not packaged for this host") == targets.count("beos/amd64")
+    assert answer.get("unpackaged") == (str(target.here()) if platform else None)
 
 
 @pytest.mark.parametrize(("owner", "refused"), [("factory-b", True), ("lab", False), (None, False)])

@@ -134,12 +134,11 @@ def test_summary_tells_the_run(book: ledger.Ledger) -> None:
     book.make_plan(environment="lab")
     book.append({"phase": "activate", "host": "a", "status": "ok", "switched": True})
     assert book.stopped() is None
-    book.append(
-        {"phase": "activate", "host": "b", "status": "failed", "switched": False, "messages": ["x@0: http 500"]}
-    )
+    book.append({"phase": "activate", "host": "b", "status": "failed", "switched": True, "messages": ["x@0: http 500"]})
     assert book.stopped() == "1 host failed so far and max_failures is 0"
     book.append({"phase": "activate", "host": "c", "status": "skipped"})
-    book.append({"phase": "undo", "host": "a", "status": "ok"})
+    book.append({"phase": "undo", "host": "a", "status": "ok", "back": True})
+    book.append({"phase": "undo", "host": "b", "status": "ok", "back": False})  # it had taken itself back already
     story = rollout_report.Story.read(book)
     assert story.failed() == ["b"]
     assert rollout_report.verdict(story, "b") == "x@0: http 500"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import build, oci, package, uv
+from ansible_collections.agentfactory.core.plugins.plugin_utils import build, freshness, oci, package, uv
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import ArtifactError, Artifacts
 from ansible_collections.agentfactory.core.plugins.plugin_utils.tree import PackageError
 
@@ -258,8 +258,11 @@ def test_the_lock_is_written_with_the_artifact(tmp_path: Path, monkeypatch: pyte
     lock = agent / "agent.lock"
     assert run(agent, check=True).changed
     assert not lock.exists()
+    for path in (agent, *agent.rglob("*")):
+        os.utime(path, (1_000_000, 1_000_000))
     assert run(agent).changed
     assert stat.S_ISREG(lock.stat().st_mode)
+    assert not freshness.touched_since(str(agent), 1_000_000), "to write the lock is no edit of the source"
     pins["text"] = "dep==2 \\\n    --hash=sha256:02\n"
     assert not run(agent).changed
     write(agent, {"requirements.txt": "dep\nother\n"})

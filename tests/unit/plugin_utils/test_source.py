@@ -45,6 +45,10 @@ def test_walk_leaves_out_what_never_belongs(tmp_path: Path) -> None:
         "agent.lock",
         "x.egg-info/PKG",
         "pkg/.DS_Store",
+        ".env",
+        "pkg/.env.local",
+        ".netrc",
+        ".ssh/id_ed25519",
     )
     assert sorted(source.walk(tmp_path)) == kept
 
@@ -52,8 +56,29 @@ def test_walk_leaves_out_what_never_belongs(tmp_path: Path) -> None:
 def test_agentignore(tmp_path: Path) -> None:
     write(tmp_path, "a/notes.md", "notes.md", "docs/a", "src/docs/b", "keep")
     (tmp_path / ".agentignore").write_text("# comment\n\nnotes.md\n/docs\n", encoding="utf-8")
-    assert sorted(source.walk(tmp_path)) == [".agentignore", "keep", "src/docs/b"]
-    (tmp_path / ".agentignore").write_text("a\n!b\n", encoding="utf-8")
+    assert sorted(source.walk(tmp_path)) == ["keep", "src/docs/b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("!.streamlit", [".gitignore", "pkg/.streamlit/config.toml"]),
+        ("!.streamlit\n.streamlit", [".gitignore"]),
+        ("!.env", [".env", ".gitignore", "pkg/.env"]),
+        (".gitignore", []),
+    ],
+)
+def test_a_hidden_name_belongs_to_an_agent_that_says_so(tmp_path: Path, line: str, found: list[str]) -> None:
+    write(
+        tmp_path, ".gitignore", ".env", "pkg/.env", "pkg/.streamlit/config.toml", "pkg/.streamlit/.env", ".git/config"
+    )
+    (tmp_path / ".agentignore").write_text(line + "\n", encoding="utf-8")
+    assert sorted(source.walk(tmp_path)) == found
+
+
+@pytest.mark.parametrize("line", ["!b", "!.*", "!.a/b", "!.e?v", "!.", "!", "a/**"])
+def test_a_line_that_is_not_understood(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".agentignore").write_text(f"a\n{line}\n", encoding="utf-8")
     with pytest.raises(PackageError, match="line 2"):
         source.walk(tmp_path)
 
