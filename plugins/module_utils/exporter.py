@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Collection, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from .layout import Layout
 from .metrics import AGENT, AGENT_FAMILIES, HOST_FAMILIES, Watch
@@ -92,33 +92,34 @@ def password_hash(password: str, salt: str) -> str:
 
 
 class Gate:
-    """Basic authentication (RFC 7617). What was let in is remembered by its hash: scrypt is slow on purpose.
+    """Basic authentication (RFC 7617). Who was let in is remembered by a hash of what was said: scrypt is slow on purpose.
 
     And takes 16 MiB: one at a time.
     """
 
     def __init__(self, users: "dict[str, str]") -> None:
-        self._users, self._let_in, self._one_at_a_time = users, bytes(32), threading.Lock()
+        self._users, self._let_in, self._one_at_a_time = users, dict.fromkeys(users, b""), threading.Lock()
 
     def admits(self, header: Optional[str]) -> bool:
         if not self._users:
-            return True
-        digest = hashlib.sha256((header or "").encode()).digest()
-        if hmac.compare_digest(digest, self._let_in):
             return True
         try:
             name, _colon, password = base64.b64decode((header or "").removeprefix("Basic ")).decode().partition(":")
         except ValueError:
             return False
-        wanted = self._users.get(name)
-        if wanted is None:
+        if name not in self._users:
             return False
+        said = hashlib.sha256(password.encode()).digest()
+        if hmac.compare_digest(said, self._let_in[name]):
+            return True
         with self._one_at_a_time:
-            made = password_hash(password, wanted.partition("$")[0])
-        if not hmac.compare_digest(made, wanted):
-            return False
-        self._let_in = digest
-        return True
+            if hmac.compare_digest(said, self._let_in[name]):  # somebody has come with it in the meantime
+                return True
+            wanted = self._users[name]
+            if not hmac.compare_digest(password_hash(password, wanted.partition("$")[0]), wanted):
+                return False
+            self._let_in[name] = said
+            return True
 
 
 def handler(gate: Gate, page: "Callable[[], bytes]", relay: Optional[Relay]) -> "type[BaseHTTPRequestHandler]":
@@ -142,7 +143,7 @@ def handler(gate: Gate, page: "Callable[[], bytes]", relay: Optional[Relay]) -> 
                 return self._answer(500, b"the values could not be collected; see the journal\n", "text/plain")
             return self._answer(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
-        def _answer(self, status: int, body: bytes, kind: str, encoding: str = "") -> None:
+        def _answer(self, status: int, body: "Union[bytes, bytearray]", kind: str, encoding: str = "") -> None:
             self.send_response(status)
             for name, value in (("Type", kind), ("Encoding", encoding)):
                 if value:

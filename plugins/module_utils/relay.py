@@ -14,14 +14,14 @@ import socket
 import threading
 import time
 from email.message import Message
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 from . import health, release
 from .layout import Instance, Layout
 
 PATH = "/agents/%s/metrics"
 """Where an agent id's page is to be had from the exporter."""
-SECONDS, MOST_BYTES, AT_ONCE = 8.0, 8 * 1024 * 1024, 16
+SECONDS, MOST_BYTES, AT_ONCE = 8.0, 4 * 1024 * 1024, 16
 _ASKED = re.compile(PATH % "([a-z0-9-]+)@([a-z0-9-]+)")
 NEGOTIATED = ("Accept", "Accept-Encoding")
 PATIENCE = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     """What is answered to a scrape: `kind` and `encoding` are Content-Type and Content-Encoding."""
 
     status: int
-    body: bytes
+    body: "Union[bytes, bytearray]"
     kind: str = "text/plain"
     encoding: str = ""
 
@@ -114,10 +114,18 @@ def _answer(pieces: Any) -> Answer:
     response.begin()
     if response.status != 200:  # also where it sends us elsewhere
         return _refusal(502, "the agent answers with status %d" % response.status)
-    if (response.length or 0) > MOST_BYTES:  # before so much memory is reserved for it
+    if (response.length or 0) > MOST_BYTES:
         raise _TooLong
+    body = bytearray()  # which grows in its place: so many at once must have room in the exporter's memory
+    while True:
+        piece = response.read(65536)
+        if not piece:
+            break
+        body += piece
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
     kind, encoding = (_one_line(response.getheader("Content-" + name, "")) for name in ("Type", "Encoding"))
-    return Answer(200, response.read(), kind, encoding)
+    return Answer(200, body, kind, encoding)
 
 
 def _one_line(value: str) -> str:

@@ -96,6 +96,27 @@ def test_who_may_ask(serve, user, password, status):
         assert ask(port, user=user, password=password)[0] == status
 
 
+def test_a_password_is_worked_out_once_however_many_come_with_it(monkeypatch):
+    """And whoever else comes in between: each agent's page is asked for with it."""
+    hashed, count = {name: exporter.password_hash(name * 3, "salt") for name in ("ann", "bob")}, []
+    work = exporter.password_hash
+    monkeypatch.setattr(exporter, "password_hash", lambda *arguments: count.append(arguments) or work(*arguments))
+    gate, together = exporter.Gate(hashed), threading.Barrier(8, timeout=60)
+
+    def come(name):
+        together.wait()
+        admitted.append(gate.admits("Basic " + base64.b64encode(("%s:%s" % (name, name * 3)).encode()).decode()))
+
+    admitted = []
+    threads = [threading.Thread(target=come, args=(name,)) for name in ("ann", "bob") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert admitted == [True] * 8
+    assert sorted(count) == [("annannann", "salt"), ("bobbobbob", "salt")]
+
+
 @pytest.mark.parametrize("header", ["", "Basic", "Basic \xff", "Basic !!!", "Bearer x", "Basic " + "A" * 5000])
 def test_nonsense_is_not_let_in(header):
     assert not exporter.Gate({"ann": exporter.password_hash(PASSWORD, "salt")}).admits(header)
