@@ -27,7 +27,9 @@ options:
     elements: str
     required: true
   port:
-    description: With V(hosts), the exporter's port.
+    description:
+      - With V(hosts), the exporter's port.
+      - With V(agents), the port of the exporter that passes their pages on. Without it, they are asked themselves.
     type: int
   archives:
     description: The role's C(monitoring_archives).
@@ -104,9 +106,12 @@ class LookupModule(LookupBase):
             return monitoring.hosts(_members(variables), int(self.get_option("port")))
         if term == "environment":
             return _of_fleet(variables, "agentfactory_environment")
-        if term in ("agents", "expected"):
-            found = monitoring.agents if term == "agents" else expectations.expected
-            return found(_members(variables), _of_fleet(variables, "agentfactory_artifacts"))
+        if term == "agents":
+            return monitoring.agents(
+                _members(variables), _of_fleet(variables, "agentfactory_artifacts"), self.get_option("port")
+            )
+        if term == "expected":
+            return expectations.expected(_members(variables), _of_fleet(variables, "agentfactory_artifacts"))
         if term == "too_old":
             return programs.candidates_too_old(self.get_option("policy"))
         return self._programs(term)

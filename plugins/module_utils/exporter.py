@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The exporter: a daemon on each host that gives Prometheus what `metrics` measures. It needs prometheus-client, and only it does.
 
-``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users": {name: "salt$scrypt in hex"}}``. Without a
-certificate it speaks plain HTTP; without users it asks for no password.
+``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users": {name: "salt$scrypt in hex"},
+"more_certificates": [path], "relay": true}``. Without a certificate it speaks plain HTTP; without users it asks for no password; with
+`relay` it also answers for the agents' own pages.
 """
 
 import base64
@@ -19,19 +20,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from .layout import Layout
 from .metrics import AGENT, AGENT_FAMILIES, HOST_FAMILIES, Watch
+from .relay import AT_ONCE, Answer, Relay
 from .systemd import Systemd
 
 PREFIX = "agentfactory_"
 PROBE_SECONDS, AUDIT_SECONDS = 15, 300
-REQUEST_SECONDS, MOST_REQUESTS = 10, 16
+REQUEST_SECONDS, MOST_REQUESTS = 10, 16 + AT_ONCE
 LOOK_SECONDS = 30
+NOT_FOUND = Answer(404, b"not found\n")
 # name: (kind, help, labels) of all that is given
 FAMILIES: "dict[str, tuple[str, str, tuple[str, ...]]]" = {
     **{"agent_" + name: (kind, text, AGENT + more) for name, (kind, text, more) in AGENT_FAMILIES.items()},
@@ -43,8 +46,8 @@ FAMILIES: "dict[str, tuple[str, str, tuple[str, ...]]]" = {
 class Collector:
     """For prometheus_client's registry: the samples of a watch as metric families."""
 
-    def __init__(self, watch: Watch, version: str, certificate: str = "") -> None:
-        self._watch, self._version, self._certificate = watch, version, certificate
+    def __init__(self, watch: Watch, version: str, certificates: "Collection[str]" = ()) -> None:
+        self._watch, self._version, self._certificates = watch, version, certificates
 
     def collect(self) -> "Iterable[Any]":
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -58,16 +61,15 @@ class Collector:
             labels = FAMILIES[sample.family][2]
             families[sample.family].add_metric([sample.labels[label] for label in labels], sample.value)
         families["build_info"].add_metric([self._version], 1)
-        ends = expiry(self._certificate)
-        if ends is not None:
-            families["certificate_expiry_timestamp_seconds"].add_metric([self._certificate], ends)
+        for certificate in self._certificates:
+            ends = expiry(certificate)
+            if ends is not None:
+                families["certificate_expiry_timestamp_seconds"].add_metric([certificate], ends)
         return [family for family in families.values() if family.samples]
 
 
 def expiry(certificate: str) -> Optional[float]:
-    """When a certificate in a file (PEM) ends, Unix time; None where there is none, or Python cannot tell."""
-    if not certificate:
-        return None
+    """When the first certificate in a file (PEM) ends, Unix time; None where there is none, or Python cannot tell."""
     try:
         decoded = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]  # the only way in the standard library
         return float(ssl.cert_time_to_seconds(decoded["notAfter"]))
@@ -75,12 +77,12 @@ def expiry(certificate: str) -> Optional[float]:
         return None
 
 
-def exposition(watch: Watch, version: str, certificate: str = "") -> bytes:
+def exposition(watch: Watch, version: str, certificates: "Collection[str]" = ()) -> bytes:
     """What is answered to a scrape, in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(watch, version, certificate))
+    registry.register(Collector(watch, version, certificates))
     return bytes(generate_latest(registry))
 
 
@@ -90,37 +92,38 @@ def password_hash(password: str, salt: str) -> str:
 
 
 class Gate:
-    """Basic authentication (RFC 7617). What was let in is remembered by its hash: scrypt is slow on purpose.
+    """Basic authentication (RFC 7617). Who was let in is remembered by a hash of what was said: scrypt is slow on purpose.
 
     And takes 16 MiB: one at a time.
     """
 
     def __init__(self, users: "dict[str, str]") -> None:
-        self._users, self._let_in, self._one_at_a_time = users, bytes(32), threading.Lock()
+        self._users, self._let_in, self._one_at_a_time = users, dict.fromkeys(users, b""), threading.Lock()
 
     def admits(self, header: Optional[str]) -> bool:
         if not self._users:
-            return True
-        digest = hashlib.sha256((header or "").encode()).digest()
-        if hmac.compare_digest(digest, self._let_in):
             return True
         try:
             name, _colon, password = base64.b64decode((header or "").removeprefix("Basic ")).decode().partition(":")
         except ValueError:
             return False
-        wanted = self._users.get(name)
-        if wanted is None:
+        if name not in self._users:
             return False
+        said = hashlib.sha256(password.encode()).digest()
+        if hmac.compare_digest(said, self._let_in[name]):
+            return True
         with self._one_at_a_time:
-            made = password_hash(password, wanted.partition("$")[0])
-        if not hmac.compare_digest(made, wanted):
-            return False
-        self._let_in = digest
-        return True
+            if hmac.compare_digest(said, self._let_in[name]):  # somebody has come with it in the meantime
+                return True
+            wanted = self._users[name]
+            if not hmac.compare_digest(password_hash(password, wanted.partition("$")[0]), wanted):
+                return False
+            self._let_in[name] = said
+            return True
 
 
-def handler(gate: Gate, page: "Callable[[], bytes]") -> "type[BaseHTTPRequestHandler]":
-    """Answers ``GET /metrics`` with `page`, and ``GET /`` with a way there."""
+def handler(gate: Gate, page: "Callable[[], bytes]", relay: Optional[Relay]) -> "type[BaseHTTPRequestHandler]":
+    """Answers ``GET /metrics`` with `page`, ``GET /`` with a way there, and the rest with what `relay` has."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = REQUEST_SECONDS
@@ -132,7 +135,7 @@ def handler(gate: Gate, page: "Callable[[], bytes]") -> "type[BaseHTTPRequestHan
             if path == "/":
                 return self._answer(200, b'<a href="/metrics">metrics</a>\n', "text/html")
             if path != "/metrics":
-                return self._answer(404, b"not found\n", "text/plain")
+                return self._answer(*(relay.answer(path, self.headers) if relay else NOT_FOUND))
             try:
                 text = page()
             except Exception:
@@ -140,9 +143,11 @@ def handler(gate: Gate, page: "Callable[[], bytes]") -> "type[BaseHTTPRequestHan
                 return self._answer(500, b"the values could not be collected; see the journal\n", "text/plain")
             return self._answer(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
+        def _answer(self, status: int, body: "Union[bytes, bytearray]", kind: str, encoding: str = "") -> None:
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            for name, value in (("Type", kind), ("Encoding", encoding)):
+                if value:
+                    self.send_header("Content-" + name, value)
             self.send_header("Content-Length", str(len(body)))
             if status == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="agentfactory"')
@@ -220,10 +225,12 @@ def every(seconds: float, work: "Callable[[], None]") -> None:
 
 def serve(config: "dict[str, Any]", layout: Layout, version: str) -> Server:
     """The server, bound and with its threads started; the caller runs ``serve_forever``."""
-    watch = Watch(layout, Systemd())
+    watch, relay = Watch(layout, Systemd()), Relay(layout) if config.get("relay") else None
+    own = [config["certificate"]] if config.get("certificate") else []
+    certificates = own + config.get("more_certificates", [])
     server = Server(
         (config["address"], config["port"]),
-        handler(Gate(config.get("users", {})), lambda: exposition(watch, version, config.get("certificate", ""))),
+        handler(Gate(config.get("users", {})), lambda: exposition(watch, version, certificates), relay),
     )
     if config.get("certificate"):
         server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

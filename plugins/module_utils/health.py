@@ -70,7 +70,7 @@ def _reachable(address: str) -> "tuple[str, ...]":
     return {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1")}.get(address, (address,))
 
 
-def _connect(port: int, timeout: float, pid: Pid) -> "tuple[Optional[socket.socket], str]":
+def connect(port: int, timeout: float, pid: Pid = "self") -> "tuple[Optional[socket.socket], str]":
     """A connection to whatever listens on `port`, or what stands in the way."""
     problem = "nothing listens on port %d" % port
     listed = (a for item in listeners(pid) if item.port == port for a in _reachable(item.address))
@@ -93,7 +93,7 @@ def _connect(port: int, timeout: float, pid: Pid) -> "tuple[Optional[socket.sock
 
 
 def tcp(port: int, *, timeout: float = 2, pid: Pid = "self") -> Seen:
-    connection, problem = _connect(port, timeout, pid)
+    connection, problem = connect(port, timeout, pid)
     if connection:
         connection.close()
     return Seen(not problem, "tcp port %d" % port, problem or "accepts connections")
@@ -103,7 +103,7 @@ def http(port: int, path: str, status: int, *, timeout: float = 5, pid: Pid = "s
     """One HTTP/1.0 request (RFC 1945: no keep-alive, no chunks); healthy when the status code is the wanted one."""
     name = "http port %d %s" % (port, path)
     deadline = time.monotonic() + timeout
-    connection, problem = _connect(port, timeout, pid)
+    connection, problem = connect(port, timeout, pid)
     if not connection:
         return Seen(False, name, problem)
     try:

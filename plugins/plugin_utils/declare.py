@@ -84,7 +84,7 @@ def validate(agents: list[dict[str, Any]], artifacts: str, host: str) -> None:
 
 def _for_host(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest without what only the controller needs."""
-    return {key: value for key, value in manifest.items() if key not in ("config", "metrics", "slo")}
+    return {key: value for key, value in manifest.items() if key not in ("config", "slo")}
 
 
 def _secret(agent: str, key: str, given: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..module_utils import relay
 from . import remote, run
 from .declare import packaged
 
@@ -55,8 +56,11 @@ def hosts(members: Iterable[Member], port: int) -> list[Target]:
     return [{"targets": [member.at(port)], "labels": member.labels} for member in members]
 
 
-def agents(members: Iterable[Member], artifacts: str) -> list[Target]:
-    """The metrics of the agents themselves, where their manifests say that they have some."""
+def agents(members: Iterable[Member], artifacts: str, relay_port: int | None = None) -> list[Target]:
+    """The metrics of the agents themselves, where their manifests say that they have some.
+
+    With `relay_port`, that of the exporter on each host, it is asked for them; their series have the same labels.
+    """
     found = []
     for member in members:
         for agent, instance in member.instances():
@@ -67,7 +71,11 @@ def agents(members: Iterable[Member], artifacts: str) -> list[Target]:
             ports = agent["ports"].get(instance, {})
             labels = {**member.labels, "agent": agent["name"], "agent_id": f"{agent['name']}@{instance}"}
             labels["__metrics_path__"] = metrics["path"]
-            found.append({"targets": [member.at(int(ports[metrics["port"]]))], "labels": labels})
+            target = member.at(int(ports[metrics["port"]]))
+            if relay_port is not None:
+                labels |= {"instance": target, "__metrics_path__": relay.PATH % labels["agent_id"]}
+                target = member.at(relay_port)
+            found.append({"targets": [target], "labels": labels})
     return found
 
 

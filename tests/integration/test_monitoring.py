@@ -104,6 +104,12 @@ def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
     # With its host: the package's own configuration has scraped without, and that is remembered for five minutes.
     itself = f'up{{job=~"prometheus|alertmanager", host="{monitored.server.name}"}} == 1'
     until(lambda: len(monitored.ask(itself)) == 2, "the server itself is scraped")
+    # Where Prometheus is, the end of its own certificate is known too.
+    ends = (
+        'agentfactory_certificate_expiry_timestamp_seconds{path="/etc/prometheus/agentfactory/web/server.pem"} > time()'
+    )
+    (known,) = until(lambda: monitored.ask(ends), "when the certificate of Prometheus ends")
+    assert known["labels"]["host"] == monitored.server.name
     missing = monitored.ask("agentfactory_fleet_agent unless on (host, agent_id) agentfactory_agent_up == 1")
     assert missing == []
     assert {s["labels"]["host"] for s in monitored.ask("agentfactory_agent_memory_bytes > 0")} == hosts

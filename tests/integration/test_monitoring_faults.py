@@ -36,7 +36,7 @@ INSTEAD = {
 MEBIBYTE = 1024 * 1024
 LEAK = 0.25 * MEBIBYTE
 # name: (instances on a host, first port). Of six workers one spins and one is silent; of nine talkers eight talk nonsense; of three
-# singles one leaks and one does a known amount of work. One guest of two vanishes.
+# singles one leaks and one does a known amount of work. Guests listen on loopback only; one of two vanishes.
 AGENTS = {"worker": (2, 18100), "talker": (3, 18110), "single": (1, 18120), "guest": (1, 18130)}
 NONSENSE = ("garbage", "nan", "duplicates", "half", "huge", "labels", "long", "hang")
 FAILED_SCRAPE = ("garbage", "half", "huge", "labels", "long", "hang")
@@ -104,7 +104,8 @@ def monitored(module_fleet: Fleet, shelf: Shelf, tmp_path_factory: pytest.TempPa
     for name in AGENTS:
         for version in ("1.0.0", "1.1.0"):
             # An activation lasts so long that at least one scrape of each host sees it.
-            shelf.put("faulty-agent", version, name=name, health={"bake": 4})
+            command = ["bin/faulty-agent"] + ["127.0.0.1"] * (name == "guest")
+            shelf.put("faulty-agent", version, name=name, command=command, health={"bake": 4})
     try:
         deploy = declare(module_fleet, "1.0.0").start("deploy")
         made.run().ok()
@@ -136,6 +137,22 @@ def test_a_rolling_update_pages_nobody(monitored: Monitored) -> None:
     ago = f"[{int(time.time() - began) + 1}s]"
     assert len(monitored.ask(f"max_over_time(agentfactory:host_quiet{ago})")) == len(monitored.fleet.lab.hosts)
     assert monitored.ask(f'max_over_time(ALERTS{{severity="page", alertstate="firing"}}{ago})') == []
+
+
+def test_agents_are_asked_by_the_exporter_of_their_host(monitored: Monitored) -> None:
+    """Over TLS and with its password: so they may listen on loopback only."""
+    for host in monitored.fleet.lab.hosts[1:]:
+        assert host.get(AGENTS["guest"][1])[0] == 0
+    until(lambda: len(monitored.ask('up{job="agents", agent="guest"} == 1')) == 2, "who listens on loopback is scraped")
+    addresses = {host.name: host.address for host in monitored.fleet.lab.hosts}
+    targets = monitored.get(9090, "/api/v1/targets?state=active")["data"]["activeTargets"]
+    asked = [target for target in targets if target["scrapePool"] == "agents"]
+    assert len(asked) == len(monitored.ask("agentfactory_fleet_agent"))
+    for target in asked:
+        labels, address = target["labels"], addresses[target["labels"]["host"]]
+        port = AGENTS[labels["agent"]][1] + int(labels["agent_id"].partition("@")[2])
+        assert target["scrapeUrl"] == f"https://{address}:9472/agents/{labels['agent_id']}/metrics"
+        assert labels["instance"] == f"{address}:{port}"
 
 
 def scraped(monitored: Monitored, agent: Agent, family: str) -> float:

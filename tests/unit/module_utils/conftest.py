@@ -27,6 +27,7 @@ MANIFEST = {
         "http": None, "tcp": {"port": "http"}, "command": None, "notify": False,
         "start_timeout": 30, "bake": 0, "preflight": None,
     },
+    "metrics": None,
     "secrets": [],
     "resources": {"cpu": None, "memory": None, "tasks": 64},
     "permissions": {

@@ -12,10 +12,11 @@ import ssl
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.agentfactory.core.plugins.module_utils import exporter
+from ansible_collections.agentfactory.core.plugins.module_utils import exporter, relay
 
 pytest.importorskip("prometheus_client", reason="the hosts' Debian package has it; the oldest Python here does not")
 from prometheus_client.parser import text_string_to_metric_families
@@ -95,6 +96,27 @@ def test_who_may_ask(serve, user, password, status):
         assert ask(port, user=user, password=password)[0] == status
 
 
+def test_a_password_is_worked_out_once_however_many_come_with_it(monkeypatch):
+    """And whoever else comes in between: each agent's page is asked for with it."""
+    hashed, count = {name: exporter.password_hash(name * 3, "salt") for name in ("ann", "bob")}, []
+    work = exporter.password_hash
+    monkeypatch.setattr(exporter, "password_hash", lambda *arguments: count.append(arguments) or work(*arguments))
+    gate, together = exporter.Gate(hashed), threading.Barrier(8, timeout=60)
+
+    def come(name):
+        together.wait()
+        admitted.append(gate.admits("Basic " + base64.b64encode(("%s:%s" % (name, name * 3)).encode()).decode()))
+
+    admitted = []
+    threads = [threading.Thread(target=come, args=(name,)) for name in ("ann", "bob") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert admitted == [True] * 8
+    assert sorted(count) == [("annannann", "salt"), ("bobbobbob", "salt")]
+
+
 @pytest.mark.parametrize("header", ["", "Basic", "Basic \xff", "Basic !!!", "Bearer x", "Basic " + "A" * 5000])
 def test_nonsense_is_not_let_in(header):
     assert not exporter.Gate({"ann": exporter.password_hash(PASSWORD, "salt")}).admits(header)
@@ -109,6 +131,83 @@ def test_tls(serve, certificate):
     assert 0 < ends.value - time.time() <= 86400
     with pytest.raises((http.client.HTTPException, OSError)):
         ask(port)
+
+
+def test_certificates_of_others_are_told_of_where_they_are(serve, certificate, tmp_path):
+    """As Prometheus' own, which lies with its key in one file."""
+    there, gone = tmp_path / "server.pem", tmp_path / "gone.pem"
+    there.write_text("".join(Path(certificate[name]).read_text() for name in ("certificate", "key")))
+    text = ask(serve(more_certificates=[str(there), str(gone)]))[1]
+    (ends,) = families(text)["agentfactory_certificate_expiry_timestamp_seconds"].samples
+    assert (ends.labels, ends.value) == ({"path": str(there)}, exporter.expiry(certificate["certificate"]))
+
+
+PASSED_ON = relay.Answer(200, b"moves_total 7\n", "text/plain; version=0.0.4", "identity")
+AGENTS_PATH = relay.PATH % "arm@0"
+
+
+@pytest.fixture
+def relayed(monkeypatch):
+    """What the relay was asked; it has one agent."""
+    asked = []
+
+    def answer(_self, path, headers):
+        asked.append((path, headers.get(relay.PATIENCE)))
+        return PASSED_ON if path == AGENTS_PATH else relay.Answer(404, b"")
+
+    monkeypatch.setattr(relay.Relay, "answer", answer)
+    return asked
+
+
+def test_agents_pages_have_the_exporters_tls_and_password(serve, certificate, relayed):
+    port = serve(users={"ann": exporter.password_hash(PASSWORD, "salt")}, relay=True, **certificate)
+    assert ask(port, AGENTS_PATH, user="ann", password="wrong", tls=certificate)[0] == 401
+    assert ask(port, AGENTS_PATH, tls=certificate)[0] == 401
+    assert relayed == []
+    assert ask(port, AGENTS_PATH + "?a=b", user="ann", tls=certificate) == (200, PASSED_ON.body.decode())
+    assert ask(port, "/agents/leg@0/metrics", user="ann", tls=certificate)[0] == 404
+    assert relayed == [(AGENTS_PATH, None), ("/agents/leg@0/metrics", None)]
+
+
+def test_what_is_passed_on_keeps_its_form(serve, relayed):
+    connection = http.client.HTTPConnection("127.0.0.1", serve(relay=True), timeout=60)
+    connection.request("GET", AGENTS_PATH, headers={relay.PATIENCE: "10"})
+    answer = connection.getresponse()
+    told = [answer.getheader("Content-" + name) for name in ("Type", "Encoding", "Length")]
+    assert told == [PASSED_ON.kind, PASSED_ON.encoding, str(len(PASSED_ON.body))]
+    assert relayed == [(AGENTS_PATH, "10")]
+
+
+def test_it_passes_nothing_on_unless_it_is_told_to(serve, relayed):
+    assert ask(serve(), AGENTS_PATH) == (404, "not found\n")
+    assert relayed == []
+
+
+def test_agents_that_keep_silent_leave_it_threads_of_its_own(serve, monkeypatch):
+    go_on, asked = threading.Event(), threading.Semaphore(0)
+
+    def silent(_page, _headers):
+        asked.release()
+        assert go_on.wait(60)
+        return PASSED_ON
+
+    monkeypatch.setattr(exporter, "REQUEST_SECONDS", 60)
+    monkeypatch.setattr(relay, "find", lambda *_arguments: relay.Page(1, "/"))
+    monkeypatch.setattr(relay, "fetch", silent)
+    port, answers = serve(relay=True), []
+    waiting = [
+        threading.Thread(target=lambda: answers.append(ask(port, AGENTS_PATH)[0])) for _n in range(relay.AT_ONCE)
+    ]
+    for thread in waiting:
+        thread.start()
+    for _thread in waiting:
+        assert asked.acquire(timeout=60)
+    assert ask(port, AGENTS_PATH)[0] == 503
+    assert ask(port)[0] == 200
+    go_on.set()
+    for thread in waiting:
+        thread.join()
+    assert answers == [200] * relay.AT_ONCE
 
 
 def test_who_opens_a_connection_and_says_nothing_keeps_nobody_waiting(serve, certificate):

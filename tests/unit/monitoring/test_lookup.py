@@ -40,7 +40,7 @@ def test_which_exporter_must_be_said() -> None:
 @pytest.mark.parametrize(("hosts", "environment"), [({"h1": OF_FLEET, "h2": OF_FLEET}, "lab"), ({}, "")])
 def test_a_fleet_has_its_own_name_and_targets(hosts: dict[str, dict[str, Any]], environment: str) -> None:
     assert look_up("environment", hosts=hosts) == environment
-    assert look_up("agents", hosts=hosts) == []
+    assert look_up("agents", hosts=hosts) == look_up("agents", hosts=hosts, port=None) == []
     targets = look_up("hosts", hosts=hosts, port=9100)
     assert targets == [
         {"targets": [f"{host}:9100"], "labels": {"host": host, "environment": environment}} for host in hosts

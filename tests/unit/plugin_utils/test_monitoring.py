@@ -57,6 +57,20 @@ def test_agents_with_metrics_are_targets_on_their_own_ports():
     assert found[0]["labels"]["__metrics_path__"] == "/metrics"
 
 
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::1"])
+def test_the_exporter_that_passes_them_on_changes_no_label(address):
+    host = member("h1", agent("arm", "0", "1"), ansible_host=address)
+    direct, relayed = (monitoring.agents([host], "dist", port) for port in (None, 9472))
+    assert [item["targets"] for item in relayed] == [[host.at(9472)]] * 2
+    for one, other in zip(direct, relayed, strict=True):
+        # Prometheus makes `instance` of the target's address where nothing else says what it is.
+        assert other["labels"].pop("instance") == one["targets"][0]
+        path = other["labels"].pop("__metrics_path__")
+        assert path == f"/agents/{one['labels']['agent_id']}/metrics"
+        assert one["labels"].pop("__metrics_path__") == "/metrics"
+        assert other["labels"] == one["labels"]
+
+
 @pytest.mark.parametrize("state", ["stopped", "absent"])
 def test_what_is_not_to_run_is_no_target(state):
     assert monitoring.agents([member("h1", agent("arm", "0", state=state))], "dist") == []
