@@ -36,7 +36,11 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         """Validate, work, tell. What the host or a declaration says is wrong becomes a failed result, and a ledger record."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.variables = task_vars or {}
-        self.host = str(self.variables.get("inventory_hostname", ""))
+        self.host = self.play_host = str(self.variables.get("inventory_hostname", ""))
+        if self._task.delegate_to:  # then it is about that host: its connection, and so its variables
+            self.host = str(self._task.delegate_to)
+            self.variables = self.variables["ansible_delegated_vars"][self.host]
+            self._templar: Any = self._templar.copy_with_new_env(available_variables=self.variables)
         _validated, self.options = self.validate_argument_spec(argument_spec=dict(self.SPEC))
         self.ledger = Ledger.current()
         try:

@@ -22,7 +22,7 @@ AGENT_RELEASE: dict[str, Any] = {
 }
 AGENT_SERVICE: dict[str, Any] = {
     "state": {"type": "str", "choices": ["started", "stopped", "restarted", "undone", "retired"], "default": "started"},
-    "leaving": {"type": "str", "choices": ["first", "last"], "default": "last"},
+    "leaving": {"type": "str", "choices": ["first", "back", "last"], "default": "last"},
     "as_declared": {"type": "bool", "default": False},
     "only": ONLY,
 }

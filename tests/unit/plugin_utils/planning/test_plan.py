@@ -139,6 +139,14 @@ def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
     assert 0 < made["rollout"]["seconds"]["least"] < made["rollout"]["seconds"]["most"]
 
 
+def test_moves_are_told_in_the_order_of_the_waves(plan: Plan) -> None:
+    """A host after the other as the rollout comes to them, and not one kind of move after the other."""
+    made = plan(gateway(count=6), {"gateway": {"h1": [0, 3, 4], "h2": [1], "h3": [2, 7]}}, drain=("h1",))
+    assert {step["kind"] for step in made["steps"]} == {"move", "new", "remove"}
+    hosts = [step["to"] or step["from"] for step in made["steps"]]
+    assert hosts == sorted(hosts)
+
+
 def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> None:
     agents = {**gateway(), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
     made = plan(agents, SPREAD, drain=("h1",))
@@ -150,7 +158,10 @@ def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> 
     ("portable", "said"),
     [
         (None, "gateway: moves without what is in its state directory, since the fleet does not say state_portable"),
-        (True, "gateway: must not run twice, so it leaves before the first wave; where the rollout fails, no rollback"),
+        (
+            True,
+            "gateway: must not run twice, so each is stopped before the wave of its new host, and down until it is healthy",
+        ),
     ],
 )
 def test_what_a_move_does_to_state_is_said(plan: Plan, portable: bool | None, said: str) -> None:
@@ -353,84 +364,6 @@ def test_plan_after_plan_empties_a_host_and_overfills_none(homes: list[int], dra
         current = made.placement
     final = placement.solve(Problem(hosts, (Agent("a", len(homes), {"cpu": 1}),), current), proof=False)
     assert not final.possible or not final.order.steps
-
-
-STEPS = [
-    {"kind": "move", "agent": "a", "index": 0, "from": "h1", "to": "h2"},
-    {"kind": "move", "agent": "kept", "index": 1, "from": "h1", "to": "h3"},
-    {"kind": "remove", "agent": "a", "index": 4, "from": "h1", "to": None},
-    {"kind": "new", "agent": "a", "index": 2, "from": None, "to": "h1"},
-    {"kind": "restart", "agent": "a", "index": 3, "from": "h9", "to": "h1"},
-]
-
-
-@pytest.mark.parametrize(
-    ("when", "there", "activated", "due"),
-    [
-        ("first", "pending", {}, ["kept@1"]),
-        ("first", "unchanged", {}, ["kept@1"]),
-        ("first", "failed", {}, []),  # it would run nowhere
-        ("first", "unreachable", {}, []),
-        ("first", None, {}, []),
-        ("with", "pending", {}, ["a@4", "stray@0"]),
-        ("last", "pending", {"h2": {"status": "ok"}}, ["a@0"]),
-        ("last", "unchanged", {}, ["a@0"]),  # an earlier run brought it there
-        ("last", "pending", {}, []),  # nobody knows: its connection broke
-        ("last", "unreachable", {}, []),
-        ("last", None, {}, []),
-        ("last", "pending", {"h2": {"status": "failed"}}, []),
-        ("last", "pending", {"h2": {"status": "skipped"}}, []),
-    ],
-)
-def test_when_something_leaves_its_host(
-    when: str, there: str | None, activated: dict[str, Any], due: list[str]
-) -> None:
-    staged: dict[str, dict[str, Any]] = {"h1": {"status": "pending", "removals": ["a@0", "a@4", "kept@1", "stray@0"]}}
-    staged |= {host: {"status": there} for host in ("h2", "h3")} if there else {}
-    assert moves.due(moves.leaving(STEPS, ["kept"]), "h1", when, staged, activated) == due
-    everything = staged["h1"]["removals"]
-    assert moves.due({}, "h1", when, staged, activated) == (everything if when == "with" else [])
-
-
-@pytest.mark.parametrize(
-    ("activated", "undone", "retired", "expected"),
-    [
-        ({"h3": "ok"}, {}, {"h1": "ok"}, []),
-        ({"h3": "failed"}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),
-        ({}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # stopped before its wave
-        ({"h3": "ok"}, {"h3": "ok"}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # there, and taken back
-        ({"h3": "failed"}, {}, {"h1": "failed"}, []),  # it did not leave
-        ({"h3": "failed"}, {}, {}, []),
-    ],
-)
-def test_what_runs_nowhere_is_known(
-    activated: dict[str, str], undone: dict[str, str], retired: dict[str, str], expected: list[tuple[str, str, str]]
-) -> None:
-    """Only of what had to leave first: of everything else the old one still runs."""
-    staged: dict[str, dict[str, Any]] = {host: {"status": "pending"} for host in ("h1", "h2", "h3")}
-    staged["h1"]["removals"] = ["a@0", "a@4", "kept@1"]
-    records = [{host: {"status": status} for host, status in one.items()} for one in (activated, undone, retired)]
-    assert moves.adrift(moves.leaving(STEPS, ["kept"]), staged, *records) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "silent", "statuses", "expected"),
-    [
-        ({}, [], ["ok", "ok"], True),
-        ({"hosts": []}, [], [], True),
-        ({}, [], ["ok", "failed"], False),
-        ({}, [], ["ok"], False),
-        ({}, ["h2"], ["ok", "ok"], False),
-        ({"failures": 1}, [], ["ok", "ok"], False),
-        ({"reason": "too many"}, [], ["ok", "ok"], False),
-    ],
-)
-def test_a_placement_holds_once_all_of_it_is_proven(
-    changes: dict[str, Any], silent: list[str], statuses: list[str], expected: bool
-) -> None:
-    planned = {"hosts": ["h1", "h2"], "reason": None, "failures": 0, **changes}
-    activated = {f"h{number}": {"status": status} for number, status in enumerate(statuses, 1)}
-    assert moves.carried_out(planned, silent, activated) is expected
 
 
 # -- is it still true? ------------------------------------------------------------------------------------------------
