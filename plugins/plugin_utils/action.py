@@ -14,6 +14,7 @@ from ansible.template import is_trusted_as_template
 
 from ..module_utils.layout import meant
 from . import declare, transfer, whoami
+from .argspec import names
 from .artifact import ArtifactError
 from .ledger import Ledger, LedgerError
 from .remote import Remote, RemoteError
@@ -121,9 +122,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         given = self.options.get("only")
         if given is None:
             given = self._only_in_run
-        if given is None:
-            return None
-        return [name.strip() for item in given for name in str(item).split(",") if name.strip()]
+        return None if given is None else names(given)
 
     @cached_property
     def _only_in_run(self) -> list[str] | None:

@@ -38,6 +38,7 @@ def gateway(**changes: Any) -> dict[str, Any]:
         ({}, {}, 5, 5),  # docs/capacity.md has the same numbers: 5 at 40/s, 6 at 60/s
         ({}, {"load_factor": 1.5}, 6, 6),
         ({"slo": {"below": 0.2, "needed": 7}}, {}, 7, 7),
+        ({"load": {**GATEWAY["load"], "batch": 4}}, {}, 9, 9),
         ({"load": None, "slo": {"needed": 2}}, {}, 2, 2),
         ({"count": 3}, {}, 3, 5),
         ({"slo": {"below": 0.2, "availability": 0.999}}, {}, 8, 5),
@@ -492,6 +493,7 @@ def test_what_waits_for_room_may_lack_a_place_until_the_next_plan(read: Read) ->
         ({"load": {**GATEWAY["load"], "burst": {"factor": 3}}}, "load.burst.share: is missing"),
         ({"load": {**GATEWAY["load"], "service_law": "normal"}}, "load.service_law: must be one of auto, "),
         ({"load": {**GATEWAY["load"], "queue_limit": -1}}, "load.queue_limit: must be from 0"),
+        ({"load": {**GATEWAY["load"], "batch": 0.5}}, "load.batch: must be from 1"),
         ({"load": {"rate": 1}}, "load: give rate and service_time, or metrics"),
         ({"slo": {"availability": 1}}, "availability: 1 is reached by no finite number"),
         ({"slo": {"below": -1}}, "slo.below: must be from"),
