@@ -10,7 +10,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_SERVICE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Stop
-from ansible_collections.agentfactory.core.plugins.plugin_utils.moves import Moves, asked
+from ansible_collections.agentfactory.core.plugins.plugin_utils.moves import Moves, orders
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service, name
 
@@ -37,7 +37,7 @@ class ActionModule(AgentAction):
 
         How that went is in the ledger, and what is to start there goes by it: the task itself does not fail.
         """
-        order = asked(self.ledger, when, self.play_host).get(self.host)
+        order = orders(self.ledger, when, self.play_host).get(self.host)
         result: dict[str, Any] = {"changed": False, "changes": []}
         if order is None or order[0] != self.play_host:
             return result

@@ -233,9 +233,9 @@ def _moving(variables: dict[str, Any]) -> list[str]:
     return hosts
 
 
-def _asked(when: str) -> Callable[[dict[str, Any], str], list[str]]:
+def _orders(when: str) -> Callable[[dict[str, Any], str], list[str]]:
     def hosts(_variables: dict[str, Any], host: str) -> list[str]:
-        there = moves.asked(Ledger.current(), when, host)
+        there = moves.orders(Ledger.current(), when, host)
         return [name for name, (asks, _agent_ids) in there.items() if asks == host]
 
     return hosts
@@ -293,8 +293,8 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "hosts": _rest,
     "batches": _batches,
     "moving": _moving,
-    "first": _asked("first"),
-    "back": _asked("back"),
+    "first": _orders("first"),
+    "back": _orders("back"),
     "retire": _retire,
     "undo": _undo,
     "failed": _failed,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .ledger import Ledger
 
 Records = Mapping[str, Mapping[str, Any]]
-Asked = dict[str, tuple[str, list[str]]]
+Orders = dict[str, tuple[str, list[str]]]
 """host that something leaves -> the host of those that it leaves for that has it asked (so that one does), what is to stop there"""
 
 
@@ -87,14 +87,14 @@ class Moves:
         staged, activated, undone = (ledger.last(phase) for phase in ("stage", "activate", "undo"))
         return cls(planned["leaving"] if planned else {}, staged, activated, undone, stops)
 
-    def first(self, wave: Sequence[str]) -> Asked:
+    def first(self, wave: Sequence[str]) -> Orders:
         """What stops before these hosts are activated, since it starts on them."""
-        return _asked(wave, ((host, to, agent_id) for host, agent_id, to in self._once() if to in wave))
+        return _orders(wave, ((host, to, agent_id) for host, agent_id, to in self._once() if to in wave))
 
-    def back(self) -> Asked:
+    def back(self) -> Orders:
         """What stops on the host that it was to move to, before it starts again where it was."""
         returning = [(to, host, agent_id) for host, agent_id, to in self.returning()]
-        return _asked([host for _to, host, _agent_id in returning], returning)
+        return _orders([host for _to, host, _agent_id in returning], returning)
 
     def held_up(self, target: str) -> Iterator[str]:
         """Why nothing may start on `target`: what must not run twice, and has not stopped where it is."""
@@ -144,7 +144,7 @@ class Moves:
         return bool(self.staged.get(target, {}).get("status") == "unchanged")
 
 
-def _asked(order: Sequence[str], leaves: Iterable[tuple[str, str, str]]) -> Asked:
+def _orders(order: Sequence[str], leaves: Iterable[tuple[str, str, str]]) -> Orders:
     """Of (host, host that it leaves for, agent id): each host is asked once, by the first in `order` of those."""
     found: dict[str, list[tuple[str, str]]] = {}
     for host, to, agent_id in leaves:
@@ -155,7 +155,7 @@ def _asked(order: Sequence[str], leaves: Iterable[tuple[str, str, str]]) -> Aske
     }
 
 
-def asked(ledger: "Ledger", when: str, host: str) -> Asked:
+def orders(ledger: "Ledger", when: str, host: str) -> Orders:
     """What stops on which hosts on behalf of `host` and those that it goes with: "first" its wave, or "back" what returns."""
     moves = Moves.read(ledger)
     return moves.back() if when == "back" else moves.first(ledger.wave(host))

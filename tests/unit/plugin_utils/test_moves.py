@@ -179,8 +179,8 @@ class World:
     def known(self) -> Moves:
         return Moves(self.plan, self.staged, self.activated, self.undone, self.stops)
 
-    def stop(self, when: str, asked: moves.Asked) -> None:
-        for host, (_by, agent_ids) in asked.items():
+    def stop(self, when: str, orders: moves.Orders) -> None:
+        for host, (_by, agent_ids) in orders.items():
             why = self.draw(st.sampled_from(["", "no answer"]))
             self.stops[when].setdefault(host, {}).update(dict.fromkeys(agent_ids, why))
             for agent_id in agent_ids if not why or self.draw(st.booleans()) else []:
