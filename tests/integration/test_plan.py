@@ -135,7 +135,11 @@ def _first_plan(planned: Planned) -> None:
     assert planned.plan().ok().changed == 0, "the same plan again"
     would = planned.deploy("--check").ok()
     assert not (planned.fleet.folder / "placement.yml").exists(), would.output
-    planned.deploy().ok()
+    with Watched(planned) as watched:
+        planned.deploy().ok()
+    steps = [(step["index"], step["to"]) for step in json.loads(planned.file.read_text())["steps"]]
+    came = [(index, host) for _phase, index, host in watched.moves()]
+    assert (came[0], sorted(came)) == (steps[0], sorted(steps)), "the first wave is the first step"
     assert {index: [host.name] for index, host in planned.placed().items()} == {
         index: there for index, there in planned.running().items() if there
     }
