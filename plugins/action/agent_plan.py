@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.agentfactory.core.plugins.module_utils.files import write_atomic
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet_inventory, fleet_placement, fleet_problem
+from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import names
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet import Fleet, FleetError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_catalog import Catalog
 from ansible_collections.agentfactory.core.plugins.plugin_utils.fleet_variables import Variables
@@ -59,7 +60,7 @@ class ActionModule(PrometheusAction):
             {name: there for name, there in placed.items() if name in fleet.counted}, health, self._ask(fleet),
         )  # fmt: skip
         asked = decide.Asked(
-            self.options["load_factor"], tuple(_names(self.options["drain"])), tuple(_names(self.options["failed"])),
+            self.options["load_factor"], tuple(names(self.options["drain"])), tuple(names(self.options["failed"])),
             self.options["lose_zone"] or "", self.options["host_loss"], self.options["one_more"] or "",
             self.options["window"], self.options["proof"],
         )  # fmt: skip
@@ -119,7 +120,3 @@ class ActionModule(PrometheusAction):
         word = "is as it was" if not changed else "would be written" if self._task.check_mode else "is written"
         self._display.display(f"{fleet_inventory.label(str(path))} {word}")
         return changed
-
-
-def _names(given: list[str] | None) -> list[str]:
-    return [name.strip() for item in given or [] for name in str(item).split(",") if name.strip()]

@@ -5,11 +5,14 @@
 
 from typing import Any
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import moves
+from ansible.errors import AnsibleConnectionFailure
+
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines, chosen
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_SERVICE
+from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Stop
+from ansible_collections.agentfactory.core.plugins.plugin_utils.moves import Moves, orders
 from ansible_collections.agentfactory.core.plugins.plugin_utils.remote import RemoteError
-from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service
+from ansible_collections.agentfactory.core.plugins.plugin_utils.service import Service, name
 
 
 class ActionModule(AgentAction):
@@ -20,7 +23,8 @@ class ActionModule(AgentAction):
         if state == "undone":
             return self._undo()
         if state == "retired":
-            return self._retire()
+            leaving = self.options["leaving"]
+            return self._retire() if leaving == "last" else self._stop(leaving)
         if state != "started":
             return Service(self).run(state)
         staged = self.ledger.stage(self.host)
@@ -28,31 +32,45 @@ class ActionModule(AgentAction):
             return self._wave(staged)
         return self._as_declared() if self.options["as_declared"] else self._start()
 
-    def _retire(self) -> dict[str, Any]:
-        """In a rollout of a plan: remove what leaves this host before anything is activated, or what has moved by now."""
-        self.PHASE = "retire"
-        removals = self._due(self.options["leaving"])
-        if not removals:
-            return {"changed": False, "changes": []}
-        last = (
-            self.options["leaving"] == "last"
-        )  # then the verdict tells what failed; before anything is activated it ends the run
+    def _stop(self, when: str) -> dict[str, Any]:
+        """In a rollout, for the host that this task is delegated from: stop here what is to start there and must not run twice.
+
+        How that went is in the ledger, and what is to start there goes by it: the task itself does not fail.
+        """
+        order = orders(self.ledger, when, self.play_host).get(self.host)
+        result: dict[str, Any] = {"changed": False, "changes": []}
+        if order is None or order[0] != self.play_host:
+            return result
+        status = "ok"
         try:
-            result = Service(self).run("started", removals=removals, planned={}, fail=not last)
-        except RemoteError as error:
-            if not last:
-                raise
-            result = {"changed": True, "failures": str(error).splitlines()}
-        failures = result.get("failures", [])
-        self.record("failed" if failures else "ok", messages=failures or result["changes"])
+            result = Service(self).run("stopped", only=order[1], fail=False)
+            status = "failed" if result.get("failures") else "ok"
+        except (RemoteError, AnsibleConnectionFailure) as error:
+            status = "failed" if isinstance(error, RemoteError) else "unreachable"
+            result = {**result, "failures": str(error).splitlines()}
+        told: Stop = {"phase": "stop", "host": self.host, "when": when, "agents": order[1], "status": status}
+        self.ledger.append({**told, "messages": result.get("failures", [])})
         return result
 
-    def _due(self, when: str) -> list[str]:
-        """What is to be removed here then, as staging found it and a plan, if there is one, orders it."""
-        planned = (self.ledger.begin() or {}).get("planned")
-        if not planned:  # then nobody else's record is needed, and none is read
-            return (self.ledger.stage(self.host) or {}).get("removals", []) if when == "with" else []
-        return moves.due(planned, self.host, when, self.ledger.last("stage"), self.ledger.last("activate"))
+    def _retire(self) -> dict[str, Any]:
+        """In a rollout: remove what has moved by now, and start again what did not come up where it went. The verdict tells what failed."""
+        self.PHASE = "retire"
+        moves = Moves.read(self.ledger)
+        removals = [] if self.ledger.stopped() else moves.due(self.host, "last")
+        back, stuck = moves.returns(self.host)
+        result: dict[str, Any] = {"changed": False, "changes": []}
+        if removals or back:
+            try:
+                result = Service(self).run("started", removals=removals, planned=dict.fromkeys(back), fail=False)
+            except RemoteError as error:
+                result, back = {"changed": True, "changes": [], "failures": str(error).splitlines()}, []
+        failures = [f"{agent_id}: may run on {host}, so it is not started here again" for agent_id, host in stuck]
+        failures += result.get("failures", [])
+        if removals or back or failures:
+            bad = [name(step) for step in result.get("instances", []) if step["result"] != "ok"]
+            again = [agent_id for agent_id in back if agent_id not in bad]
+            self.record("failed" if failures else "ok", back=again, messages=failures or result["changes"])
+        return {**result, "failures": failures} if failures else result
 
     def _start(self) -> dict[str, Any]:
         """Outside a rollout: start what is here. A declared agent of which an instance is not here is staged and started first."""
@@ -100,13 +118,21 @@ class ActionModule(AgentAction):
             self.record("ok", switched=False, wave=wave, messages=changes)
             return {"changed": bool(changes), "changes": changes}
         plan = self.ledger.plan()
-        return self._activate(staged, wave, bool(plan and plan["rollback"] != "none"))
+        # without moves nobody else's record is needed, and none is read
+        moves = Moves.read(self.ledger) if plan and plan["leaving"] else None
+        if moves and (held := list(moves.held_up(self.host))):
+            self.record("failed", switched=False, wave=wave, messages=held)
+            return {"changed": False, "failures": held}
+        removals = moves.due(self.host, "with") if moves else staged["removals"]
+        return self._activate(staged, wave, removals, undo_siblings=bool(plan and plan["rollback"] != "none"))
 
-    def _activate(self, staged: dict[str, Any], wave: int | None, undo_siblings: bool) -> dict[str, Any]:
+    def _activate(
+        self, staged: dict[str, Any], wave: int | None, removals: list[str], *, undo_siblings: bool
+    ) -> dict[str, Any]:
         service = Service(self)
         try:
             result = service.run(
-                "started", as_declared=True, removals=self._due("with"), undo_siblings=undo_siblings, fail=False,
+                "started", as_declared=True, removals=removals, undo_siblings=undo_siblings, fail=False,
                 planned=staged["plan"]["releases"],
             )  # fmt: skip
         except RemoteError as error:
@@ -121,9 +147,11 @@ class ActionModule(AgentAction):
         return result
 
     def _undo(self) -> dict[str, Any]:
-        """Take back what this run switched on this host."""
+        """Take back what this run switched on this host. What it stopped to start it elsewhere waits until that has ended."""
         self.PHASE = "undo"
-        result = Service(self).run("undone", fail=False)
+        stops = (stop for stop in self.ledger.records("stop", self.host) if stop["when"] == "first")
+        moving = [agent_id for stop in stops for agent_id in stop["agents"]]
+        result = Service(self).run("undone", but=moving, fail=False)
         failures, took = result.get("failures", []), [item["result"] for item in result.get("instances", [])]
         back = bool(took) and set(took) == {"ok"}
         self.record("failed" if failures else "ok", back=back, messages=failures or result["changes"])

@@ -26,9 +26,12 @@ options:
       - V(hosts) gives the hosts to activate in their order. It is empty where nothing changes, where too many
         agents would be removed, and where too many hosts failed already.
       - V(batches) gives the sizes of the waves.
-      - V(first) gives the hosts that instances with portable state leave before anything is activated, and V(retire) those that
-        instances leave which run elsewhere by now. Both are empty without C(-e plan=FILE). V(retire) also makes the plan's placement that
-        of the fleet, in C(placement.yml), once everything of it is proven.
+      - V(moving) gives what V(hosts) gives, where anything moves that must not run twice (C(state_portable)), and nothing elsewhere. The
+        play that asks so stops it where it is before it activates; V(hosts) is empty from then on. With V(first) and a host's name it
+        learns on which hosts, so that they are each asked by one of the wave.
+      - V(retire) gives the hosts that instances leave which run elsewhere by now, and those on which one starts again since it did not
+        come up elsewhere; V(back) and the name of such a host, where that is to be stopped before. V(retire) also makes the placement of
+        C(-e plan=FILE) that of the fleet, in C(placement.yml), once everything of it is proven.
       - V(undo) gives the hosts to take back.
       - V(failed) gives the hosts that failed, and prints the summary of the run once. That is the end of the run, and what comes after its
         verdict in the same process is no part of it.
@@ -83,6 +86,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import (
 )
 from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet as _fleet
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import SUMMARY, Ledger, LedgerError
+from ansible_collections.agentfactory.core.plugins.plugin_utils.moves import Moves
 
 GROUP = _fleet.GROUP
 
@@ -167,6 +171,7 @@ def _stage(variables: dict[str, Any], carries: str = "") -> str | list[str]:
             "confirm_removals": asked.number(variables, "confirm_removals"),
             "only": asked.only(variables),
             "planned": moves.leaving(plan["steps"], plan["portable"]) if plan else {},
+            "portable": list((asked.declared(variables) or {}).get("agentfactory_portable", [])),
             "lost": plan["lost"] if plan else [],
         }
     )
@@ -216,36 +221,45 @@ def _hosts(variables: dict[str, Any]) -> list[str]:
     return planned["hosts"]
 
 
-def _first(variables: dict[str, Any]) -> list[str]:
-    planned = _plan(variables)
-    return [] if planned["reason"] else _leaving(planned, "first")
+def _rest(variables: dict[str, Any]) -> list[str]:
+    """In a rollout with moves, nothing where a play has activated already."""
+    moves_first = _plan(variables)["leaving"] and any(Ledger.current().records("moving"))
+    return [] if moves_first else _hosts(variables)
 
 
-def _leaving(planned: rollout.Plan, when: str) -> list[str]:
-    """The hosts that something leaves then, also lost ones that were reached; none in check mode, where the waves tell it all."""
-    ledger = Ledger.current()
-    begin, staged, activated = ledger.begin() or {}, ledger.last("stage"), ledger.last("activate")
-    if begin.get("check"):
+def _moving(variables: dict[str, Any]) -> list[str]:
+    planned, ledger = _plan(variables), Ledger.current()
+    if not planned["leaving"] or (ledger.begin() or {}).get("check"):  # in check mode the waves tell it all
         return []
-    known = begin.get("planned", {})
-    return [host for host in [*planned["hosts"], *planned["lost"]] if moves.due(known, host, when, staged, activated)]
+    if not Moves.read(ledger).first(planned["hosts"]):
+        return []
+    hosts = _hosts(variables)
+    ledger.append({"phase": "moving", "hosts": hosts})
+    return hosts
+
+
+def _orders(when: str) -> Callable[[dict[str, Any], str], list[str]]:
+    def hosts(_variables: dict[str, Any], host: str) -> list[str]:
+        there = moves.orders(Ledger.current(), when, host)
+        return [name for name, (asks, _agent_ids) in there.items() if asks == host]
+
+    return hosts
 
 
 def _retire(variables: dict[str, Any]) -> list[str]:
-    ledger = Ledger.current()
+    planned, ledger = _plan(variables), Ledger.current()
     goal = next(ledger.records("goal"), None)  # and not the plan's file: another one may be there by now
-    if goal is None:
+    if (goal is None and not planned["leaving"]) or (ledger.begin() or {}).get("check"):
         return []
-    planned = _plan(variables)
     activated = ledger.last("activate")
-    check = bool((ledger.begin() or {}).get("check"))
-    if not check and moves.carried_out(planned, rollout.silent(planned, activated), activated):
+    if goal and moves.carried_out(planned, rollout.silent(planned, activated), activated):
         path = fleet_placement.beside(str((asked.declared(variables) or {})["agentfactory_fleet"]))
         if fleet_placement.settle(path, goal["placement"], goal["host_order"]):
             Display().display(f"{path} says now where instances run")
-    if planned["reason"] or rollout.stopped(planned, activated) or ledger.last("undo"):
-        return []
-    hosts = _leaving(planned, "last")
+    found = Moves.read(ledger)
+    back = {host for host, _agent_id, _to in found.returning()}
+    over = rollout.stopped(planned, activated)
+    hosts = [h for h in [*planned["hosts"], *planned["lost"]] if h in back or (not over and found.due(h, "last"))]
     for host in hosts if ledger.once("retire") else []:  # until it says how it went
         said = "retiring: unreachable, or ended before it could say how"
         ledger.append({"phase": "retire", "host": host, "status": "unreachable", "messages": [said]})
@@ -281,9 +295,11 @@ _TERMS: dict[str, Callable[..., Any]] = {
     "left": asked.left,
     "only": asked.only,
     "unpackaged": _unpackaged,
-    "hosts": _hosts,
+    "hosts": _rest,
     "batches": _batches,
-    "first": _first,
+    "moving": _moving,
+    "first": _orders("first"),
+    "back": _orders("back"),
     "retire": _retire,
     "undo": _undo,
     "failed": _failed,

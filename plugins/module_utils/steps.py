@@ -43,7 +43,10 @@ def plan(layout: Layout, request: "dict[str, Any]", mine: "list[Instance]", syst
 
 
 def _asked(instance: Instance, request: "dict[str, Any]") -> bool:
-    """Whether it is one of the ``planned`` (agent id -> what staging chose), if there are, and none that are seen to (``but``)."""
+    """Whether it is one of the ``planned``, if there are, and none that are seen to already (``but``).
+
+    ``planned`` has agent id -> what staging chose for it, or None where what is here is meant.
+    """
     planned = request.get("planned")
     return instance.id not in request.get("but", []) and (planned is None or instance.id in planned)
 
@@ -104,7 +107,7 @@ def _restaged(layout: Layout, request: "dict[str, Any]") -> "list[str]":
     for agent_id, mine in (request.get("planned") or {}).items():
         agent, _at, name = agent_id.partition("@")
         now = read_known(Instance(layout, agent, name).staged).get("release", "nothing")
-        if now != mine:
+        if mine and now != mine:
             told = "%s: this run staged %s, but another run was here since, and now %s is staged: deploy again"
             problems.append(told % (agent_id, mine, now))
     return problems

@@ -45,15 +45,20 @@ options:
         What this run switched on the host is taken back, and what it stopped is started again, each proven like a new one. What others
         changed since is theirs and is left alone. What this run removed cannot be brought back, and is a failure.
       retired: >-
-        In a rollout that carries out a plan (C(deploy -e plan=FILE)), what moves away is removed, as O(leaving) says. It does nothing
-        elsewhere.
+        In a rollout, what moves to another host is stopped or removed, as O(leaving) says. It does nothing elsewhere.
     default: started
   leaving:
-    description: What is removed with O(state=retired).
+    description:
+      - What O(state=retired) is about. V(first) and V(back) are for a task of the host that something is to start on, which is delegated to
+        the host that it leaves (P(agentfactory.core.rollout#lookup) says which). Such a task does not fail; where something has not
+        stopped, it is not started elsewhere.
     type: str
     choices:
-      first: What must not run twice, where the host that it moves to is staged. That is before anything is activated.
-      last: The rest, where it is proven on the host that it moved to.
+      first: What must not run twice is stopped before the wave of the host that it moves to.
+      back: What was not proven on the host that it moved to, or was taken back there, is stopped there before it starts again where it was.
+      last: >-
+        What is proven on the host that it moved to is removed; and what was stopped with V(first) and did not come up elsewhere is started
+        again, where V(back) has stopped it there.
     default: last
   as_declared:
     description:

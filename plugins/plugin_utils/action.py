@@ -14,6 +14,7 @@ from ansible.template import is_trusted_as_template
 
 from ..module_utils.layout import meant
 from . import declare, transfer, whoami
+from .argspec import names
 from .artifact import ArtifactError
 from .ledger import Ledger, LedgerError
 from .remote import Remote, RemoteError, Unpackaged
@@ -36,7 +37,11 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         """Validate, work, tell. What the host or a declaration says is wrong becomes a failed result, and a ledger record."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         self.variables = task_vars or {}
-        self.host = str(self.variables.get("inventory_hostname", ""))
+        self.host = self.play_host = str(self.variables.get("inventory_hostname", ""))
+        if self._task.delegate_to:  # then it is about that host: its connection, and so its variables
+            self.host = str(self._task.delegate_to)
+            self.variables = self.variables["ansible_delegated_vars"][self.host]
+            self._templar: Any = self._templar.copy_with_new_env(available_variables=self.variables)
         _validated, self.options = self.validate_argument_spec(argument_spec=dict(self.SPEC))
         self.ledger = Ledger.under_way()
         try:
@@ -117,9 +122,7 @@ class AgentAction(ActionBase):  # type: ignore[misc]
         given = self.options.get("only")
         if given is None:
             given = self._only_in_run
-        if given is None:
-            return None
-        return [name.strip() for item in given for name in str(item).split(",") if name.strip()]
+        return None if given is None else names(given)
 
     @cached_property
     def _only_in_run(self) -> list[str] | None:

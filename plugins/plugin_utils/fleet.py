@@ -95,6 +95,7 @@ class Fleet:
                     for name in agent["instances"]
                 }
             ),
+            "agentfactory_portable": sorted(name for name, counted in self.counted.items() if counted.state_portable),
             "agentfactory_versions": {
                 name: None if agent["state"] == "absent" else agent["version"] for name, agent in self.agents.items()
             },

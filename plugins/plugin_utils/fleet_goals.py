@@ -64,6 +64,7 @@ _LOAD = c.mapping(
         ),
         "concurrency": c.Field(c.number(1, 1_000_000, whole=True), 1),
         "dispatch": c.Field(c.choice(("shared", "random")), "shared"),
+        "batch": c.Field(c.number(1, 1e6), 1.0),
         "arrival_scv": c.Field(_scv, None),
         "service_scv": c.Field(_scv, None),
         "queue_limit": c.Field(c.number(0, 1_000_000, whole=True), None),

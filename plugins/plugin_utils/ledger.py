@@ -34,6 +34,8 @@ class Begin(TypedDict):
     """agents and agent ids that this run is about; None for all"""
     planned: NotRequired[dict[str, dict[str, moves.Leaving]]]
     """host -> agent id that a plan takes from it -> how"""
+    portable: NotRequired[list[str]]
+    """agents that must not run twice when they move"""
     lost: NotRequired[list[str]]
     """hosts on which a plan takes nothing to run: they need not be reached, and nothing is activated there"""
 
@@ -67,6 +69,26 @@ class Activate(TypedDict):
     wave: NotRequired[int | None]
 
 
+class Moving(TypedDict):
+    """That a play activates which first has stopped what must not run twice."""
+
+    phase: str
+    hosts: list[str]
+
+
+class Stop(TypedDict):
+    """How it went to stop on a host what must not run twice: "first" to let it start elsewhere, or "back" again."""
+
+    phase: str
+    host: str
+    when: str
+    agents: list[str]
+    """agent ids"""
+    status: str
+    """ok | failed | unreachable"""
+    messages: NotRequired[list[str]]
+
+
 class Undo(TypedDict):
     """How taking a host back ended."""
 
@@ -80,12 +102,14 @@ class Undo(TypedDict):
 
 
 class Retire(TypedDict):
-    """How removing what moved away from a host ended."""
+    """How it ended on a host to remove what moved away, and to start again what did not come up where it went."""
 
     phase: str
     host: str
     status: str
     """ok | failed | unreachable"""
+    back: NotRequired[list[str]]
+    """agent ids of what runs again"""
     messages: NotRequired[list[str]]
 
 
@@ -106,7 +130,7 @@ class Silence(TypedDict):
     silence: str
 
 
-Record = Begin | Stage | Activate | Undo | Retire | Goal | Silence | rollout.Plan
+Record = Begin | Stage | Moving | Stop | Activate | Undo | Retire | Goal | Silence | rollout.Plan
 
 
 class Ledger:
@@ -202,6 +226,11 @@ class Ledger:
         """The wave of a host, from 0; None where it has none."""
         planned = self.plan()
         return planned and rollout.wave_of(planned, host)
+
+    def wave(self, host: str) -> list[str]:
+        """The hosts of its wave; empty where it has none, and where nothing more may be activated."""
+        planned, wave = self.plan(), self.wave_of(host)
+        return [] if planned is None or wave is None or self.stopped(host) else rollout.waves_of(planned)[wave]
 
     def announce_wave(self, host: str) -> str | None:
         """The line that announces the host's wave, for exactly one of the processes that ask; None for all others."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from . import moves
 from .fleet_fields import DEFAULT_ROLLOUT, ROLLBACKS, Rollout
 
 __all__ = [
@@ -48,6 +49,8 @@ class Plan(TypedDict):
     """hosts that a plan takes for lost: nothing is activated there, and that one cannot be reached counts against nothing"""
     reason: str | None
     """why nothing is activated at all; hosts and batches are as they would have been"""
+    leaving: moves.Leavings
+    """what leaves a host otherwise than with its wave"""
 
 
 def resolve(waves: Iterable[int | str], count: int) -> list[int]:
@@ -107,6 +110,7 @@ def plan(begin: Mapping[str, Any], staged: Records) -> Plan:
         "failures": failures,
         "lost": lost,
         "reason": reason,
+        "leaving": moves.foreseen(begin.get("planned", {}), begin.get("portable", ()), staged),
     }
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import moves, rollout
+from . import rollout
 from .ledger import Ledger
+from .moves import Moves
 
 _LINES = 12
 
@@ -23,12 +24,14 @@ class Story:
     activated: dict[str, dict[str, Any]]
     undone: dict[str, dict[str, Any]]
     retired: dict[str, dict[str, Any]]
+    moves: Moves
 
     @classmethod
     def read(cls, ledger: Ledger) -> "Story":
         planned = ledger.make_plan()
-        phases = (ledger.last(phase) for phase in ("stage", "activate", "undo", "retire"))
-        return cls(ledger.begin() or {}, planned, *phases)
+        staged, activated, undone, retired = (ledger.last(phase) for phase in ("stage", "activate", "undo", "retire"))
+        moves = Moves.read(ledger) if planned["leaving"] else Moves({}, {})
+        return cls(ledger.begin() or {}, planned, staged, activated, undone, retired, moves)
 
     def failed(self) -> list[str]:
         return rollout.failed(self.plan, self.staged, self.activated, self.undone, self.retired)
@@ -79,7 +82,7 @@ def summary(story: Story) -> str:
     if story.undone:
         taken = [host for host in story.plan["hosts"] if story.undone.get(host, {}).get("back")]
         lines.append(f"Undone (rollback: {story.plan['rollback']}): {rollout.names(taken) or 'none'}")
-    lines += _adrift(story)
+    lines += _moves(story)
     lines += _failures(story)
     return "\n".join(lines)
 
@@ -124,17 +127,14 @@ def _result(story: Story, host: str) -> str:
     return {"ok": "ok", "skipped": "not activated"}.get(status, str(status).upper())
 
 
-def _adrift(story: Story) -> list[str]:
-    """What no rollback brings back: it had to leave before it could start elsewhere."""
-    planned = story.begin.get("planned", {})
-    found = moves.adrift(planned, story.staged, story.activated, story.undone, story.retired)
-    if not found:
-        return []
-    names = ", ".join(f"{agent_id} (left {host} for {target})" for agent_id, host, target in found)
-    return [
-        f"Runs nowhere now: {names}",
-        "  The same command goes on; a deploy without the plan starts it where it was",
-    ]
+def _moves(story: Story) -> list[str]:
+    """What was stopped to start elsewhere and did not: where it is now."""
+    again = {(host, agent_id) for host, record in story.retired.items() for agent_id in record.get("back", [])}
+    returning = story.moves.returning()
+    back = [f"{agent_id} on {host}" for host, agent_id, _to in returning if (host, agent_id) in again]
+    left = [f"{agent_id} ({host} -> {to})" for host, agent_id, to in returning if (host, agent_id) not in again]
+    lines = [f"Runs again where it was: {', '.join(back)}"] if back else []
+    return lines + ([f"Stopped where it was, and not proven where it moves to: {', '.join(left)}"] if left else [])
 
 
 def _failures(story: Story) -> list[str]:

@@ -4,6 +4,7 @@
 """Plan a fleet, carry the plan out, and what a plan is not carried out for."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from . import faults
 from .harness import PORT, Fleet, Host, Load, Result, until
 
 ROOM = {"cpu": 1, "memory": "256M"}
+MOST = 3  # on a host
 # 25 requests/s of 50 ms are 1.25 erlangs: p95 is below 0.2 s with 3 instances, and not with 2
 AGENT: dict[str, Any] = {
-    "count": "auto", "load": {"rate": 25, "service_time": 0.05}, "slo": {"below": 0.2}, "resources": {"cpu": 0.25},
+    "count": "auto", "load": {"rate": 25, "service_time": 0.05}, "slo": {"below": 0.2}, "resources": {"cpu": 0.33},
+    "rollout": {"waves": [1, "100%"]},
+}  # fmt: skip
+# systemd.journal-fields(7), and systemd's sd-messages.h: begins to start, has started, begins to stop, has stopped
+PHASES = {
+    "7d4958e842da4a758f6c1cdc7b36dcc5": "starting", "39f53479d3a045ac8e11786248231fbf": "started",
+    "de5b426a63be47a7b6ac3eaac82e2f6f": "stopping", "9d1aaa27d60140bd96365438aad20286": "stopped",
 }  # fmt: skip
 
 
@@ -55,6 +63,59 @@ class Planned:
         return {index: [h.name for h in self.hosts if h.get(PORT + index)[0] == 200] for index in range(5)}
 
 
+class Watched:
+    """What happened on the hosts while the block ran, by their journals: nothing that was there for a moment only is missed.
+
+    The hosts are containers of this machine, so their clocks are one.
+    """
+
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+
+    def __enter__(self) -> "Watched":
+        self.before, self.began = self.planned.running(), time.time()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.events = sorted(event for host in self.planned.hosts for event in self._of(host))
+
+    def _of(self, host: Host) -> list[tuple[int, str, int, str]]:
+        """(microseconds, phase, index, host)"""
+        asked = " ".join(f"MESSAGE_ID={message}" for message in PHASES)
+        said = host.sh(f"journalctl --sync; journalctl -q -o json --since @{self.began:.6f} {asked}")
+        entries = [json.loads(line) for line in said.splitlines()]
+        mine = [entry for entry in entries if entry.get("UNIT", "").startswith("agentfactory-probe-agent@")]
+        return [
+            (
+                int(entry.get("_SOURCE_REALTIME_TIMESTAMP", entry["__REALTIME_TIMESTAMP"])),
+                PHASES[entry["MESSAGE_ID"]],
+                int(entry["UNIT"].partition("@")[2].partition(".")[0]),
+                host.name,
+            )
+            for entry in mine
+        ]
+
+    def moves(self) -> list[tuple[str, int, str]]:
+        """(phase, index, host) of what came and what went, in order."""
+        return [event[1:] for event in self.events if event[1] in ("starting", "stopped")]
+
+    def check(self, *, once: bool) -> None:
+        """No host ever held more than it has room for, and each instance ran at any time: `once` and nowhere twice, else somewhere."""
+        held = {(index, host) for index, there in self.before.items() for host in there}
+        up = set(held)
+        everybody = {index for index, _host in up}
+        for _at, phase, index, host in self.events:
+            change = set.add if phase in ("starting", "started") else set.discard
+            change(held if phase in ("starting", "stopped") else up, (index, host))
+            for name in {name for _index, name in held}:
+                there = [number for number, at in held if at == name]
+                assert len(there) <= MOST, f"{name} holds {there}: {self.events}"
+            if once:
+                assert len([at for number, at in held if number == index]) <= 1, f"{index} runs twice: {self.events}"
+            else:
+                assert {number for number, _at in up} == everybody, f"{index} runs nowhere: {self.events}"
+
+
 def test_a_plan_is_carried_out_refused_once_the_fleet_moved_and_moves_without_a_gap(
     fleet: Fleet, hosts: list[Host]
 ) -> None:
@@ -63,7 +124,8 @@ def test_a_plan_is_carried_out_refused_once_the_fleet_moved_and_moves_without_a_
     _first_plan(planned)
     _refused(planned)
     _drained(planned)
-    _moved_with_its_state(planned)
+    _moved_and_runs_once(planned)
+    _moved_without_a_plan(planned)
     _lost_and_back(planned)
 
 
@@ -73,7 +135,11 @@ def _first_plan(planned: Planned) -> None:
     assert planned.plan().ok().changed == 0, "the same plan again"
     would = planned.deploy("--check").ok()
     assert not (planned.fleet.folder / "placement.yml").exists(), would.output
-    planned.deploy().ok()
+    with Watched(planned) as watched:
+        planned.deploy().ok()
+    steps = [(step["index"], step["to"]) for step in json.loads(planned.file.read_text())["steps"]]
+    came = [(index, host) for _phase, index, host in watched.moves()]
+    assert (came[0], sorted(came)) == (steps[0], sorted(steps)), "the first wave is the first step"
     assert {index: [host.name] for index, host in planned.placed().items()} == {
         index: there for index, there in planned.running().items() if there
     }
@@ -107,8 +173,10 @@ def _drained(planned: Planned) -> None:
     step = json.loads(planned.file.read_text())["steps"][0]
     new = next(host for host in planned.hosts if host.name == step["to"])
     _failed(planned, index, old, new)
-    with Load(old, PORT + index) as leaving, Load(new, PORT + index) as arriving:
+    with Watched(planned) as watched, Load(old, PORT + index) as leaving, Load(new, PORT + index) as arriving:
         planned.deploy("-e", "retry=true").ok()
+    assert watched.moves() == [("starting", index, new.name), ("stopped", index, old.name)]
+    watched.check(once=False)
     last_old = max(answer.ended for answer in leaving.answers if answer.served)
     first_new = min(answer.ended for answer in arriving.answers if answer.served)
     assert first_new < last_old, "it answers at its new place before it leaves the old one"
@@ -133,23 +201,52 @@ def _failed(planned: Planned, index: int, old: Host, new: Host) -> None:
         new.free_port()
 
 
-def _moved_with_its_state(planned: Planned) -> None:
-    """What must not run twice is gone from its old place before it starts at the new one."""
+def _moved_and_runs_once(planned: Planned) -> None:
+    """What must not run twice has stopped before it starts elsewhere, and starts again where it was if it does not come up."""
     planned.declare(state_portable=True)
     index, old = next((index, host) for index, host in planned.placed().items() if host == planned.hosts[1])
+    new = planned.hosts[2]
     planned.plan("-e", f"drain={planned.hosts[0].name},{old.name}").ok()
-    with Load(old, PORT + index) as leaving, Load(planned.hosts[2], PORT + index) as arriving:
-        planned.deploy().ok()
-    assert max(a.ended for a in leaving.answers if a.served) < min(a.ended for a in arriving.answers if a.served)
-    assert {host.name for host in planned.placed().values()} == {planned.hosts[2].name}
+    new.take_port(PORT + index)
+    try:
+        with Watched(planned) as watched:
+            failed = planned.deploy().failed()
+    finally:
+        new.free_port()
+    assert f"probe-agent@{index} on {old.name}" in failed.output.partition("Runs again where it was: ")[2], (
+        failed.output
+    )
+    assert planned.running()[index] == [old.name]
+    assert ("stopped", index, old.name) in watched.moves()
+    watched.check(once=True)
+    with Watched(planned) as watched:
+        planned.deploy("-e", "retry=true").ok()
+    moves = watched.moves()
+    assert moves.index(("stopped", index, old.name)) < moves.index(("starting", index, new.name))
+    watched.check(once=True)
+    assert {host.name for host in planned.placed().values()} == {new.name}
     for host in planned.hosts[:2]:
         host.wipe()  # what was removed has left its state, which is nobody's now
 
 
+def _moved_without_a_plan(planned: Planned) -> None:
+    """As where a plan was carried out in part: placement.yml has another place than where something runs."""
+    old, new = planned.hosts[2], planned.hosts[0]
+    (planned.fleet.folder / "placement.yml").write_text(
+        yaml.safe_dump(
+            {"plugin": "agentfactory.core.fleet", "agents": {"probe-agent": {new.name: [0], old.name: [1, 2]}}}
+        )
+    )
+    with Watched(planned) as watched:
+        planned.fleet.deploy().ok()
+    assert watched.moves() == [("stopped", 0, old.name), ("starting", 0, new.name)]
+    watched.check(once=True)
+
+
 def _lost_and_back(planned: Planned) -> None:
     """What ran on a dead host starts elsewhere by a plan that does not need it; once it is back, a deploy leaves nothing there twice."""
-    (lost,) = {host.name: host for host in planned.placed().values()}.values()
-    indexes = sorted(planned.placed())
+    lost = planned.hosts[2]
+    indexes = sorted(index for index, host in planned.placed().items() if host == lost)
     faults.podman("kill", lost)
     try:
         planned.plan("-e", f"failed={lost.name}").ok()
@@ -159,7 +256,7 @@ def _lost_and_back(planned: Planned) -> None:
         assert {index: [host.name] for index, host in placed.items()} == {
             index: there for index, there in planned.running().items() if there
         }
-        assert (sorted(placed), lost in placed.values()) == (indexes, False)
+        assert (len(placed), lost in placed.values()) == (3, False)
     finally:
         faults.boot(lost)
     for index in indexes:
@@ -168,4 +265,4 @@ def _lost_and_back(planned: Planned) -> None:
     assert {index: [host.name] for index, host in placed.items()} == {
         index: there for index, there in planned.running().items() if there
     }
-    lost.wipe()  # as above: the state that what ran there has left
+    lost.wipe()  # as above

@@ -202,7 +202,8 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
     """The plan as plain data."""
     inputs, asked, places = deciding.inputs, deciding.asked, deciding.places(answer)
     stuck = list(answer.stuck) if answer else []
-    steps = [_step(step) for step in made.steps]
+    wave = {host: number for number, host in enumerate(inputs.fleet.declared)}  # in this order the rollout goes
+    steps = [_step(step) for step in sorted(made.steps, key=lambda step: wave.get(str(step.target or step.source), -1))]
     hosts = [host for host in inputs.fleet.declared if host not in {*deciding.failed, *asked.drain}]
     return {
         "format": FORMAT,

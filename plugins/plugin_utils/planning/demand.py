@@ -12,7 +12,7 @@ from ..capacity import answers
 from ..capacity.model import Burst, Figures, Slo, Unstable, Workload
 from ..capacity.study import Ask, study
 
-_NOT_HERE: dict[str, Any] = {"instances": None, "batch": 1.0, "zones": None, "history": None}
+_NOT_HERE: dict[str, Any] = {"instances": None, "zones": None, "history": None}
 _SLO = {"measure": "p95", "of": "response", "loss": 0.001}
 
 
@@ -119,7 +119,7 @@ def _take(demand: Demand, answer: Mapping[str, Any], load: Mapping[str, Any]) ->
     demand.workload = Workload(
         answer["rate"], answer["service_time"], 1, load["concurrency"], load["dispatch"] == "shared",
         inputs["arrival_scv"], inputs["service_scv"], load["queue_limit"], load["service_law"],
-        Burst(**load["burst"]) if load["burst"] else None,
+        Burst(**load["burst"]) if load["burst"] else None, load["batch"],
     )  # fmt: skip
     source = f"measured over {inputs['window']}" if inputs["source"] == "prometheus" else "numbers as given"
     demand.basis = [

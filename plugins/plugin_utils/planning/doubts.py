@@ -62,7 +62,7 @@ def _lost(deciding: "Deciding", stuck: Collection[str]) -> Iterable[str]:
 
 
 def _left_behind(deciding: "Deciding", made: Pass) -> Iterable[str]:
-    """What a move does to state, and what a rollback does not bring back."""
+    """What a move does to state, and what is down meanwhile."""
     moved: dict[str, list[str]] = {}
     for step in made.steps:
         if step.source is not None and step.target is not None:
@@ -75,10 +75,10 @@ def _left_behind(deciding: "Deciding", made: Pass) -> Iterable[str]:
                 f"{name}: moves without what is in its state directory, since the fleet does not say state_portable: "
                 + ", ".join(instances)
             )
-        elif first := [instance for instance in instances if instance not in lost]:
+        elif once := [instance for instance in instances if instance not in lost]:
             yield (
-                f"{name}: must not run twice, so it leaves before the first wave; where the rollout fails, no rollback brings it back, but "
-                f"the next deploy does: {', '.join(first)}"
+                f"{name}: must not run twice, so each is stopped before the wave of its new host, and down until it is healthy there: "
+                + ", ".join(once)
             )
 
 

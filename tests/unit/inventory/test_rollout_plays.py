@@ -1,7 +1,10 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole rollout's plays under ansible-playbook, with actions that only write to the ledger."""
+"""A whole rollout's plays under ansible-playbook, with actions that only write to the ledger.
+
+What moves is stopped, removed and started again by `agent_service` as it is, on hosts that only say that they do it.
+"""
 
 import json
 import os
@@ -57,14 +60,37 @@ from pathlib import Path
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.agentfactory.core.plugins.action import agent_service
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger
+from ansible_collections.agentfactory.core.plugins.plugin_utils.moves import Moves
 
-PHASES = {"configured": "stage", "started": "activate", "undone": "undo", "retired": "retire"}
+PHASES = {"configured": "stage", "started": "activate", "undone": "undo"}
+WHAT = {"only": "stops", "removals": "removes", "planned": "starts"}
+
+
+class Retired(agent_service.ActionModule):
+    def remote(self):
+        return self
+
+    def call(self, request):
+        status = self.variables.get("retire", {}).get(self.host, "ok")
+        if status == "cut":
+            raise AnsibleConnectionFailure("cut")
+        steps = []
+        for key, what in WHAT.items():
+            for agent_id in request.get(key) or ():
+                Display().display(f"{self.host}: {what} {agent_id}")
+                step = dict(zip(("agent", "instance"), agent_id.split("@"), strict=True), action="stop", result=status)
+                steps.append({**step, "phase": "done", "message": "is stuck"})
+        return {"steps": steps, "done": True}
 
 
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         host, ledger, args = task_vars["inventory_hostname"], Ledger.under_way(), self._task.args
+        if args.get("state") == "retired":
+            given = (self._task, self._connection, self._play_context, self._loader, self._templar, self._shared_loader_obj)
+            return Retired(*given).run(tmp, task_vars)
         phase = args.get("phase") or PHASES[args["state"]]
         status = task_vars.get(phase, {}).get(host, "ok")
         record = {"phase": phase, "host": host, "status": status}
@@ -78,8 +104,8 @@ class ActionModule(ActionBase):
             rollouts = {agent["name"]: agent["rollout"] for agent in task_vars["agentfactory_agents"]}
             record.update(status="pending" if status == "ok" else status, agents=list(rollouts), rollouts=rollouts)
             record["removals"] = task_vars.get("removals", {}).get(host, [])
-        if phase == "retire":
-            Display().display(f"retire {host}: {args['leaving']}")
+            here = (f"{agent['name']}@{name}" for agent in task_vars["agentfactory_agents"] for name in agent["instances"])
+            record["plan"] = {"activation": [{"kind": "activate", "subject": agent_id} for agent_id in here]}
         if phase == "activate":
             if write := task_vars.get("write", {}).get(host):
                 Path(write["path"]).write_text(write["text"])
@@ -91,8 +117,10 @@ class ActionModule(ActionBase):
                 status = "skipped"
             elif line := ledger.announce_wave(host):
                 Display().display(line)
-            messages = ["no answer"] if status == "failed" else []
-            record.update(status=status, switched=status != "skipped", messages=messages)
+            held = [] if self._task.check_mode or status == "skipped" else list(Moves.read(ledger).held_up(host))
+            messages = held or (["no answer"] if status == "failed" else [])
+            status = "failed" if messages else status
+            record.update(status=status, switched=status != "skipped" and not held, messages=messages)
         if phase == "undo":  # what failed took itself back
             record["back"] = ledger.last("activate")[host]["status"] == "ok"
         ledger.append(record)
@@ -260,7 +288,7 @@ def _deploy(project: Path, *arguments: str, **facts: Any) -> tuple[int, str]:
 def test_a_plan_is_carried_out_and_settled(planned: Path) -> None:
     code, text = _deploy(planned)
     assert code == 0, text
-    assert "retire h1: last" in text
+    assert "h1: removes toy@0" in text
     assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
 
 
@@ -297,7 +325,7 @@ def test_what_waits_for_room_gets_it_by_the_next_plan(planned: Path) -> None:
     assert [step["text"] for step in made["waiting"]] == ["new toy@0 on h2"]
     code, text = _deploy(planned, removals={"h2": ["big@0"]})
     assert code == 0, text
-    assert "retire h2: last" in text
+    assert "h2: removes big@0" in text
     _plan(planned)
     assert [step["text"] for step in json.loads((planned / "plan.json").read_text())["steps"]] == ["new toy@0 on h2"]
     code, text = _deploy(planned, removals={})
@@ -308,24 +336,23 @@ def test_what_waits_for_room_gets_it_by_the_next_plan(planned: Path) -> None:
 def test_what_is_proven_elsewhere_is_retired_also_where_a_host_failed_within_the_budget(planned: Path) -> None:
     code, text = _deploy(planned, activate={"h3": "failed"})
     assert code == 2, text
-    assert "retire h1: last" in text
-    assert text.index("retire h1: last") < text.index("Failed: h3"), "and the verdict is the last word"
+    assert "h1: removes toy@0" in text
+    assert text.index("h1: removes toy@0") < text.index("Failed: h3"), "and the verdict is the last word"
     assert yaml.safe_load((planned / "placement.yml").read_text()) == yaml.safe_load(BEFORE), "not all of it is proven"
 
 
-@pytest.mark.parametrize("status", ["failed", "cut"])
-def test_what_cannot_be_retired_is_in_the_verdict(planned: Path, status: str) -> None:
+@pytest.mark.parametrize(("status", "why"), [("failed", "toy@0: is stuck"), ("cut", "unreachable: cut")])
+def test_what_cannot_be_retired_is_in_the_verdict(planned: Path, status: str, why: str) -> None:
     code, text = _deploy(planned, retire={"h1": status})
     assert code == 2, text
-    assert "Failed: h1" in text
-    assert "retiring: " in text
+    assert _in_order(text, "Failed: h1", why), text
 
 
 def test_nothing_is_retired_for_a_host_that_failed_or_once_the_budget_is_spent(planned: Path) -> None:
     for activate in ({"h2": "failed"}, {"h2": "failed", "h3": "failed"}):
         code, text = _deploy(planned, activate=activate)
         assert code == 2, text
-        assert "retire h1" not in text
+        assert "removes toy@0" not in text
 
 
 @pytest.mark.parametrize(
@@ -347,28 +374,104 @@ def test_what_a_plan_goes_without(planned: Path, arguments: list[str], reason: s
 @pytest.mark.parametrize(
     ("staged", "portable"),
     [
-        ("cut", "false"),  # it is off, as the plan has it
-        ("ok", "true"),  # it is there again, and nothing is to run twice
+        ("cut", False),  # it is off, as the plan has it
+        ("ok", True),  # it is there again, and nothing is to run twice
     ],
 )
-def test_a_plan_without_a_lost_host_is_carried_out(planned: Path, staged: str, portable: str) -> None:
-    rule = "" if portable == "false" else ", state_portable: true"
+def test_a_plan_without_a_lost_host_is_carried_out(planned: Path, staged: str, portable: bool) -> None:
+    rule = ", state_portable: true" if portable else ""
     text = PLANNED.replace("count: 2", "count: 2" + rule).replace("max_failures: 1", "max_failures: 0")
     (planned / "fleet.yml").write_text(text)
     _plan(planned, "-e", "failed=h1")
     steps = json.loads((planned / "plan.json").read_text())["steps"]
     assert [step["text"] for step in steps] == ["restart toy@0 on h2 (h1 is lost)"]
     stage = {**MOVED["stage"], "h1": staged}
-    if portable == "true":
+    if portable:
         code, text = _deploy(planned, stage=stage, activate={"h2": "failed"})
         assert code == 2, text
-        assert "Runs nowhere now: toy@0 (left h1 for h2)" in text
+        assert "Runs again where it was: toy@0 on h1" in text
     code, text = _deploy(planned, stage=stage)
     assert code == 0, text
     assert "Lost, as the plan has it: h1" in text
-    assert ("retire h1: first" in text) is (staged == "ok")
+    assert ("h1: stops toy@0" in text, "h1: removes toy@0" in text) == (portable, portable)
     assert "Wave 1 of 1: h2 h3\n" in text, "nothing is activated on a lost host"
     assert yaml.safe_load((planned / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
+
+
+ONCE = """
+plugin: agentfactory.core.fleet
+inventory: hosts.yml
+environment: lab
+artifacts: dist
+agents:
+  toy:
+    {version: "1", source: toy, hosts: "h2,h3", count: 2, state_portable: true, placement: {max_per_host: 1}, rollout: {waves: [1, 2]}}
+"""
+LEAVING = {"removals": {"h1": ["toy@0"], "h4": ["toy@1"]}, "stage": {"h5": "unchanged", "h6": "unchanged"}}
+"""toy@0 moves from h1 to h2, and toy@1 from h4 to h3; the waves are h1, h2, and h3 with h4"""
+
+
+@pytest.fixture
+def once(planned: Path) -> Path:
+    """The same with what must not run twice, and with a plan of it."""
+    (planned / "fleet.yml").write_text(ONCE)
+    (planned / "placement.yml").write_text("plugin: agentfactory.core.fleet\nagents:\n  toy: {h1: [0], h4: [1]}\n")
+    _plan(planned)
+    return planned
+
+
+def _in_order(text: str, *parts: str) -> bool:
+    places = [text.find(part) for part in parts]
+    return -1 not in places and places == sorted(places)
+
+
+def test_what_must_not_run_twice_moves_in_the_wave_of_its_new_host(once: Path) -> None:
+    code, text = _deploy(once, **LEAVING)
+    assert code == 0, text
+    first = ("Wave 1 of 3: h1", "h1: stops toy@0", "Wave 2 of 3: h2", "h4: stops toy@1", "Wave 3 of 3: h3 h4")
+    assert _in_order(text, *first, "h1: removes toy@0"), text
+    assert _in_order(text, *first, "h4: removes toy@1"), text
+    assert text.count("stops toy") == 2
+    assert yaml.safe_load((once / "placement.yml").read_text())["agents"] == {"toy": {"h2": [0], "h3": [1]}}
+
+
+@pytest.mark.parametrize("status", ["failed", "cut"])
+def test_a_bad_canary_costs_one_move_and_that_one_is_taken_back(once: Path, status: str) -> None:
+    code, text = _deploy(once, **LEAVING, activate={"h2": status})
+    assert code == 2, text
+    assert _in_order(text, "Wave 1 of 3: h1", "h1: stops toy@0", "h2: stops toy@0", "h1: starts toy@0"), text
+    assert "Runs again where it was: toy@0 on h1" in text
+    assert [part for part in ("toy@1", "removes") if part in text.partition("Fleet lab: ")[0]] == []
+
+
+@pytest.mark.parametrize(
+    ("retire", "seen"),
+    [
+        ({"h1": "failed"}, ["toy@0: has not stopped on h1, and must not run twice: toy@0: is stuck"]),
+        ({"h1": "cut"}, ["toy@0: has not stopped on h1, and must not run twice: cut", "(h1 -> h2)"]),
+        ({"h2": "cut"}, ["toy@0: may run on h2, so it is not started here again", "(h1 -> h2)"]),
+    ],
+)
+def test_where_nobody_knows_whether_it_stopped_nothing_starts(
+    once: Path, retire: dict[str, str], seen: list[str]
+) -> None:
+    code, text = _deploy(once, **LEAVING, retire=retire, activate={"h2": "failed"})
+    assert code == 2, text
+    assert [part for part in seen if part not in text] == [], text
+    assert "h2: starts" not in text
+
+
+def test_what_must_not_run_twice_moves_so_without_a_plan_too(once: Path) -> None:
+    """As after a plan that was carried out in part: placement.yml says another place than where it runs."""
+    (once / "placement.yml").write_text("plugin: agentfactory.core.fleet\nagents:\n  toy: {h2: [0], h3: [1]}\n")
+    arguments = ("-e", json.dumps(LEAVING), "-e", "confirm_removals=2")
+    code, text = _play(once, *arguments)
+    assert code == 0, text
+    assert _in_order(text, "h1: stops toy@0", "Wave 2 of 3: h2", "h4: stops toy@1", "Wave 3 of 3: h3 h4"), text
+    assert "h1: removes toy@0" in text
+    code, text = _play(once, *arguments, "--check")
+    assert code == 0, text
+    assert "stops" not in text
 
 
 def test_only_a_deploy_carries_out_a_plan(planned: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.agentfactory.core.plugins.action.agent_service import ActionModule
 from ansible_collections.agentfactory.core.plugins.plugin_utils import moves
@@ -27,6 +28,7 @@ class Asked(ActionModule):
         self.options: dict[str, Any] = {"state": "started", "as_declared": False}
         self.ledger, self.host = Ledger(None), "h1"
         self._task = types.SimpleNamespace(check_mode=check, diff=False)
+        self._display = types.SimpleNamespace(display=lambda line: None)
         self._templar = types.SimpleNamespace(template=lambda value: value)
 
     def remote(self) -> "Asked":
@@ -124,61 +126,130 @@ STEPS = [
 
 
 class Leaving(Asked):
-    """A host that arm@0 leaves last and eye@0, with its state, first; `answer` is the host's, or what keeps it from one."""
+    """h1, which arm@0 and eye@0 leave for h2; eye@0 must not run twice. `answer` is the host's, or what keeps it from one."""
 
-    def __init__(self, ledger: Ledger, leaving: str, answer: dict[str, Any] | RemoteError) -> None:
+    def __init__(self, ledger: Ledger, answer: dict[str, Any] | Exception, leaving: str = "last") -> None:
         super().__init__({"arm@0", "eye@0"})
-        self.ledger, self.answer = ledger, answer
-        self.options = {"state": "retired", "leaving": leaving}
+        self.ledger, self.answer, self.play_host = ledger, answer, "h1"
+        self.options = {"state": "retired", "leaving": leaving, "as_declared": False}
 
     def call(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.calls.append((request["state"], request["removals"], request["planned"]))
-        if isinstance(self.answer, RemoteError):
+        keys = ("state", "only", "removals", "planned", "but")
+        self.calls.append({key: request[key] for key in keys if request.get(key)})
+        if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-def removed(result: str = "ok") -> dict[str, Any]:
-    step = {"agent": "arm", "instance": "0", "action": "remove", "from": "1-a", "to": None, "phase": "done",
-            "result": result, "message": "is stuck"}  # fmt: skip
+class Activating(Leaving):
+    """h2, where both start."""
+
+    def __init__(self, ledger: Ledger, answer: dict[str, Any]) -> None:
+        super().__init__(ledger, answer)
+        self.host, self.options["state"] = "h2", "started"
+
+
+def done(action: str, result: str = "ok", agent: str = "arm") -> dict[str, Any]:
+    step = {"agent": agent, "instance": "0", "action": action, "from": "1-a", "to": "1-a" if action == "activate" else None,
+            "phase": "done", "result": result, "message": "is stuck"}  # fmt: skip
     return {"steps": [step], "done": True}
 
 
 @pytest.mark.parametrize(
-    ("leaving", "there", "activated", "answer", "asked", "record"),
+    ("there", "activated", "answer", "asked", "record"),
     [
-        ("last", "pending", "ok", removed(), ["arm@0"], ("ok", ["arm@0: is removed"])),
-        ("last", "unchanged", None, removed(), ["arm@0"], ("ok", ["arm@0: is removed"])),
-        ("last", "pending", "failed", removed(), None, None),
-        ("last", "pending", None, removed(), None, None),
-        ("last", "pending", "ok", removed("failed"), ["arm@0"], ("failed", ["arm@0: is stuck"])),
-        ("last", "pending", "ok", RemoteError("the lease is another's"), ["arm@0"], ("failed", ["the lease is another's"])),
-        ("first", "pending", None, removed(), ["eye@0"], ("ok", ["arm@0: is removed"])),
-        ("first", "failed", None, removed(), None, None),
-        ("first", "unreachable", None, removed(), None, None),
+        ("pending", "ok", done("remove"), ["arm@0", "eye@0"], ("ok", ["arm@0: is removed"])),
+        ("unchanged", None, done("remove"), ["arm@0", "eye@0"], ("ok", ["arm@0: is removed"])),
+        ("pending", "failed", done("remove"), None, None),
+        ("pending", None, done("remove"), None, None),
+        ("pending", "ok", done("remove", "failed"), ["arm@0", "eye@0"], ("failed", ["arm@0: is stuck"])),
+        ("pending", "ok", RemoteError("another's lease"), ["arm@0", "eye@0"], ("failed", ["another's lease"])),
     ],
-)  # fmt: skip
-def test_what_leaves_a_host_by_a_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaving: str, there: str, activated: str | None,
+)
+def test_what_is_removed_once_it_runs_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, activated: str | None,
     answer: Any, asked: list[str] | None, record: tuple[str, list[str]] | None,
 ) -> None:  # fmt: skip
     ledger = _ledger(tmp_path, monkeypatch, there, activated)
-    action = Leaving(ledger, leaving, answer)
+    action = Leaving(ledger, answer)
     result = action.work()
-    assert action.calls == ([] if asked is None else [("started", asked, {})])
+    assert action.calls == ([] if asked is None else [{"state": "started", "removals": asked}])
     kept = ledger.last("retire").get("h1")
     assert (kept and (kept["status"], kept["messages"])) == record
     assert result["changed"] == (asked is not None)
 
 
-@pytest.mark.parametrize("answer", [removed("failed"), RemoteError("the lease is another's")])
-def test_what_must_leave_first_and_does_not_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any
+@pytest.mark.parametrize(
+    ("answer", "status", "why"),
+    [
+        (done("stop", agent="eye"), "ok", ""),
+        ({"steps": [], "done": True}, "ok", ""),  # an earlier run has stopped it
+        (done("stop", "failed", "eye"), "failed", "eye@0: is stuck"),
+        (RemoteError("another's lease"), "failed", "another's lease"),
+        (AnsibleConnectionFailure("no route"), "unreachable", "no route"),
+    ],
+)
+def test_what_must_not_run_twice_stops_before_it_starts_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, status: str, why: str
 ) -> None:
     ledger = _ledger(tmp_path, monkeypatch, "pending", None)
-    with pytest.raises(RemoteError):
-        Leaving(ledger, "first", answer).work()
-    assert ledger.last("retire") == {}, "what ran the action writes the failure down"
+    action = Leaving(ledger, answer, "first")
+    action.work()
+    assert action.calls == [], "h1 does not ask itself"
+    action.play_host = "h2"
+    action.work()
+    assert action.calls == [{"state": "stopped", "only": ["eye@0"]}]
+    (record,) = ledger.records("stop")
+    assert (record["when"], record["agents"], record["status"]) == ("first", ["eye@0"], status)
+    starting = Activating(ledger, done("activate"))
+    result = starting.work()
+    assert [call["state"] for call in starting.calls] == ([] if why else ["started"])
+    assert ledger.last("activate")["h2"]["status"] == ("failed" if why else "ok")
+    blocked = [f"eye@0: has not stopped on h1, and must not run twice: {why}"] if why else None
+    assert result.get("failures") == blocked
+
+
+def test_nothing_stops_for_a_wave_that_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = _ledger(tmp_path, monkeypatch, "pending", None)
+    ledger.append({"phase": "activate", "host": "h1", "status": "failed"})
+    action = Leaving(ledger, done("stop"), "first")
+    action.play_host = "h2"
+    action.work()
+    assert action.calls == []
+
+
+@pytest.mark.parametrize(
+    ("back", "answer", "calls", "record"),
+    [
+        ("ok", done("activate", agent="eye"), [{"state": "started", "planned": {"eye@0": None}}], ("ok", ["eye@0"])),
+        ("ok", done("activate", "failed", "eye"), [{"state": "started", "planned": {"eye@0": None}}], ("failed", [])),
+        ("ok", RemoteError("another's lease"), [{"state": "started", "planned": {"eye@0": None}}], ("failed", [])),
+        ("unreachable", done("activate"), [], ("failed", [])),
+    ],
+)
+def test_what_did_not_come_up_elsewhere_starts_again_where_nothing_else_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: str, answer: Any, calls: Any, record: Any
+) -> None:
+    ledger = _ledger(tmp_path, monkeypatch, "pending", "failed")
+    for when, host, status in (("first", "h1", "ok"), ("back", "h2", back)):
+        stop: Any = {"phase": "stop", "host": host, "when": when, "agents": ["eye@0"], "status": status, "messages": []}
+        ledger.append(stop)
+    action = Leaving(ledger, answer)
+    action.work()
+    assert action.calls == calls
+    kept = ledger.last("retire")["h1"]
+    assert (kept["status"], kept["back"]) == record
+    if not calls:
+        assert kept["messages"] == ["eye@0: may run on h2, so it is not started here again"]
+
+
+def test_an_undo_leaves_what_has_stopped_to_start_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = _ledger(tmp_path, monkeypatch, "pending", "failed")
+    ledger.append({"phase": "stop", "host": "h1", "when": "first", "agents": ["eye@0"], "status": "ok"})
+    action = Leaving(ledger, done("activate"))
+    action.options["state"] = "undone"
+    action.work()
+    assert action.calls == [{"state": "undone", "but": ["eye@0"]}]
 
 
 def _ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, activated: str | None) -> Ledger:
@@ -189,7 +260,11 @@ def _ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, activat
          "lost": ["h3"]}
     )  # fmt: skip
     ledger.append({"phase": "stage", "host": "h1", "status": "pending", "removals": ["arm@0", "eye@0"]})
-    ledger.append({"phase": "stage", "host": "h2", "status": there})
+    chosen = {"arm@0": "1-a", "eye@0": "1-a"}
+    plan: Any = {"activation": [{"subject": agent_id} for agent_id in chosen], "releases": chosen}
+    ledger.append({"phase": "stage", "host": "h2", "status": there, "removals": [], "plan": plan})
+    ledger.make_plan()
+    ledger.append({"phase": "activate", "host": "h1", "status": "ok"})
     if activated:
         ledger.append({"phase": "activate", "host": "h2", "status": activated})
     return ledger
@@ -202,6 +277,6 @@ def _ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, activat
 def test_only_what_a_plan_has_lost_may_be_away_and_only_while_staging(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, phase: str, away: bool
 ) -> None:
-    action = Leaving(_ledger(tmp_path, monkeypatch, "pending", None), "last", removed())
+    action = Leaving(_ledger(tmp_path, monkeypatch, "pending", None), done("remove"))
     action.host, action.PHASE = host, phase
     assert action.may_be_away() is away

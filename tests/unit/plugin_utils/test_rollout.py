@@ -135,6 +135,7 @@ def _rolling(rollback: str = "fleet", failures: int = 0, max_failures: int = 0) 
         "failures": failures,
         "lost": [],
         "reason": None,
+        "leaving": {},
     }
 
 

@@ -38,6 +38,7 @@ def gateway(**changes: Any) -> dict[str, Any]:
         ({}, {}, 5, 5),  # docs/capacity.md has the same numbers: 5 at 40/s, 6 at 60/s
         ({}, {"load_factor": 1.5}, 6, 6),
         ({"slo": {"below": 0.2, "needed": 7}}, {}, 7, 7),
+        ({"load": {**GATEWAY["load"], "batch": 4}}, {}, 9, 9),
         ({"load": None, "slo": {"needed": 2}}, {}, 2, 2),
         ({"count": 3}, {}, 3, 5),
         ({"slo": {"below": 0.2, "availability": 0.999}}, {}, 8, 5),
@@ -139,6 +140,14 @@ def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
     assert 0 < made["rollout"]["seconds"]["least"] < made["rollout"]["seconds"]["most"]
 
 
+def test_moves_are_told_in_the_order_of_the_waves(plan: Plan) -> None:
+    """A host after the other as the rollout comes to them, and not one kind of move after the other."""
+    made = plan(gateway(count=6), {"gateway": {"h1": [0, 3, 4], "h2": [1], "h3": [2, 7]}}, drain=("h1",))
+    assert {step["kind"] for step in made["steps"]} == {"move", "new", "remove"}
+    hosts = [step["to"] or step["from"] for step in made["steps"]]
+    assert hosts == sorted(hosts)
+
+
 def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> None:
     agents = {**gateway(), "watch": {"version": "1.0", "hosts": "all", "ports": {"http": 9090}}}
     made = plan(agents, SPREAD, drain=("h1",))
@@ -150,7 +159,10 @@ def test_agents_on_each_host_stay_on_a_drained_one_and_are_named(plan: Plan) -> 
     ("portable", "said"),
     [
         (None, "gateway: moves without what is in its state directory, since the fleet does not say state_portable"),
-        (True, "gateway: must not run twice, so it leaves before the first wave; where the rollout fails, no rollback"),
+        (
+            True,
+            "gateway: must not run twice, so each is stopped before the wave of its new host, and down until it is healthy",
+        ),
     ],
 )
 def test_what_a_move_does_to_state_is_said(plan: Plan, portable: bool | None, said: str) -> None:
@@ -355,84 +367,6 @@ def test_plan_after_plan_empties_a_host_and_overfills_none(homes: list[int], dra
     assert not final.possible or not final.order.steps
 
 
-STEPS = [
-    {"kind": "move", "agent": "a", "index": 0, "from": "h1", "to": "h2"},
-    {"kind": "move", "agent": "kept", "index": 1, "from": "h1", "to": "h3"},
-    {"kind": "remove", "agent": "a", "index": 4, "from": "h1", "to": None},
-    {"kind": "new", "agent": "a", "index": 2, "from": None, "to": "h1"},
-    {"kind": "restart", "agent": "a", "index": 3, "from": "h9", "to": "h1"},
-]
-
-
-@pytest.mark.parametrize(
-    ("when", "there", "activated", "due"),
-    [
-        ("first", "pending", {}, ["kept@1"]),
-        ("first", "unchanged", {}, ["kept@1"]),
-        ("first", "failed", {}, []),  # it would run nowhere
-        ("first", "unreachable", {}, []),
-        ("first", None, {}, []),
-        ("with", "pending", {}, ["a@4", "stray@0"]),
-        ("last", "pending", {"h2": {"status": "ok"}}, ["a@0"]),
-        ("last", "unchanged", {}, ["a@0"]),  # an earlier run brought it there
-        ("last", "pending", {}, []),  # nobody knows: its connection broke
-        ("last", "unreachable", {}, []),
-        ("last", None, {}, []),
-        ("last", "pending", {"h2": {"status": "failed"}}, []),
-        ("last", "pending", {"h2": {"status": "skipped"}}, []),
-    ],
-)
-def test_when_something_leaves_its_host(
-    when: str, there: str | None, activated: dict[str, Any], due: list[str]
-) -> None:
-    staged: dict[str, dict[str, Any]] = {"h1": {"status": "pending", "removals": ["a@0", "a@4", "kept@1", "stray@0"]}}
-    staged |= {host: {"status": there} for host in ("h2", "h3")} if there else {}
-    assert moves.due(moves.leaving(STEPS, ["kept"]), "h1", when, staged, activated) == due
-    everything = staged["h1"]["removals"]
-    assert moves.due({}, "h1", when, staged, activated) == (everything if when == "with" else [])
-
-
-@pytest.mark.parametrize(
-    ("activated", "undone", "retired", "expected"),
-    [
-        ({"h3": "ok"}, {}, {"h1": "ok"}, []),
-        ({"h3": "failed"}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),
-        ({}, {}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # stopped before its wave
-        ({"h3": "ok"}, {"h3": "ok"}, {"h1": "ok"}, [("kept@1", "h1", "h3")]),  # there, and taken back
-        ({"h3": "failed"}, {}, {"h1": "failed"}, []),  # it did not leave
-        ({"h3": "failed"}, {}, {}, []),
-    ],
-)
-def test_what_runs_nowhere_is_known(
-    activated: dict[str, str], undone: dict[str, str], retired: dict[str, str], expected: list[tuple[str, str, str]]
-) -> None:
-    """Only of what had to leave first: of everything else the old one still runs."""
-    staged: dict[str, dict[str, Any]] = {host: {"status": "pending"} for host in ("h1", "h2", "h3")}
-    staged["h1"]["removals"] = ["a@0", "a@4", "kept@1"]
-    records = [{host: {"status": status} for host, status in one.items()} for one in (activated, undone, retired)]
-    assert moves.adrift(moves.leaving(STEPS, ["kept"]), staged, *records) == expected
-
-
-@pytest.mark.parametrize(
-    ("changes", "silent", "statuses", "expected"),
-    [
-        ({}, [], ["ok", "ok"], True),
-        ({"hosts": []}, [], [], True),
-        ({}, [], ["ok", "failed"], False),
-        ({}, [], ["ok"], False),
-        ({}, ["h2"], ["ok", "ok"], False),
-        ({"failures": 1}, [], ["ok", "ok"], False),
-        ({"reason": "too many"}, [], ["ok", "ok"], False),
-    ],
-)
-def test_a_placement_holds_once_all_of_it_is_proven(
-    changes: dict[str, Any], silent: list[str], statuses: list[str], expected: bool
-) -> None:
-    planned = {"hosts": ["h1", "h2"], "reason": None, "failures": 0, **changes}
-    activated = {f"h{number}": {"status": status} for number, status in enumerate(statuses, 1)}
-    assert moves.carried_out(planned, silent, activated) is expected
-
-
 # -- is it still true? ------------------------------------------------------------------------------------------------
 
 
@@ -559,6 +493,7 @@ def test_what_waits_for_room_may_lack_a_place_until_the_next_plan(read: Read) ->
         ({"load": {**GATEWAY["load"], "burst": {"factor": 3}}}, "load.burst.share: is missing"),
         ({"load": {**GATEWAY["load"], "service_law": "normal"}}, "load.service_law: must be one of auto, "),
         ({"load": {**GATEWAY["load"], "queue_limit": -1}}, "load.queue_limit: must be from 0"),
+        ({"load": {**GATEWAY["load"], "batch": 0.5}}, "load.batch: must be from 1"),
         ({"load": {"rate": 1}}, "load: give rate and service_time, or metrics"),
         ({"slo": {"availability": 1}}, "availability: 1 is reached by no finite number"),
         ({"slo": {"below": -1}}, "slo.below: must be from"),
