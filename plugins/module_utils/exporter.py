@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The exporter: a daemon on each host that gives Prometheus what `metrics` measures. It needs prometheus-client, and only it does.
 
-``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users": {name: "salt$scrypt in hex"}}``. Without a
-certificate it speaks plain HTTP; without users it asks for no password.
+``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users"}``, the last three of them paths. Without a
+certificate it speaks plain HTTP; without users, ``{name: "salt$scrypt in hex"}``, it asks for no password.
 """
 
 import base64
@@ -90,25 +90,26 @@ def password_hash(password: str, salt: str) -> str:
 
 
 class Gate:
-    """Basic authentication (RFC 7617). What was let in is remembered by its hash: scrypt is slow on purpose.
+    """Basic authentication (RFC 7617) of the users in a file, as it is at each request: a new password needs no new process.
 
-    And takes 16 MiB: one at a time.
+    What was let in is remembered by its hash, for as long as the file stays as it is: scrypt is slow on purpose. And takes 16 MiB: one at a time.
     """
 
-    def __init__(self, users: "dict[str, str]") -> None:
-        self._users, self._let_in, self._one_at_a_time = users, bytes(32), threading.Lock()
+    def __init__(self, path: str) -> None:
+        self._path, self._let_in, self._one_at_a_time = path, bytes(32), threading.Lock()
 
     def admits(self, header: Optional[str]) -> bool:
-        if not self._users:
-            return True
-        digest = hashlib.sha256((header or "").encode()).digest()
-        if hmac.compare_digest(digest, self._let_in):
+        if not self._path:
             return True
         try:
             name, _colon, password = base64.b64decode((header or "").removeprefix("Basic ")).decode().partition(":")
-        except ValueError:
+            file = Path(self._path).read_bytes()
+            wanted = json.loads(file).get(name)
+        except (OSError, ValueError):
             return False
-        wanted = self._users.get(name)
+        digest = hmac.new(file, (header or "").encode(), "sha256").digest()
+        if hmac.compare_digest(digest, self._let_in):
+            return True
         if wanted is None:
             return False
         with self._one_at_a_time:
@@ -223,7 +224,7 @@ def serve(config: "dict[str, Any]", layout: Layout, version: str) -> Server:
     watch = Watch(layout, Systemd())
     server = Server(
         (config["address"], config["port"]),
-        handler(Gate(config.get("users", {})), lambda: exposition(watch, version, config.get("certificate", ""))),
+        handler(Gate(config.get("users", "")), lambda: exposition(watch, version, config.get("certificate", ""))),
     )
     if config.get("certificate"):
         server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -80,7 +80,8 @@ class Balanced:
         (self._folder / "metrics.pem").write_text(
             (self._folder / "ca.pem").read_text() + (self._folder / "key.pem").read_text()
         )
-        (self._folder / "password").write_text(PASSWORD)
+        (self._folder / "passwords").mkdir()
+        (self._folder / "passwords/prometheus").write_text(PASSWORD)
         lines = configuration({**self._places, CERTIFICATE: "metrics.pem", "inter 2s": "inter 200ms"})
         (self._folder / "haproxy.cfg").write_text(DEFAULTS + lines + STATISTICS % ports.free())
         jobs = scraped({METRICS: self._places[METRICS], "/etc/prometheus/agentfactory/": f"{self._folder}/"})
