@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 RULES = ROOT / "roles/monitoring/files/rules"
 PASSWORD = "password-of-the-scrape"
 SERVERS = {"host-1": "192.0.2.1:8080", "host-2": "192.0.2.2:8080", "host-3": "192.0.2.3:8080"}
+HAPROXY = "# /etc/haproxy/haproxy.cfg"
 METRICS, CLIENTS, CERTIFICATE = "192.0.2.20:8405", "192.0.2.20:80", "/etc/haproxy/metrics.pem"
 # What Debian's own haproxy.cfg says above; and a page without servers, as many have, which nobody may be told of.
 DEFAULTS = """
@@ -49,16 +51,23 @@ def documented(begins: str, instead: Mapping[str, str]) -> str:
     return str(text)
 
 
-def configuration(places: Mapping[str, str], **instead: str) -> str:
-    """The guide's lines for haproxy.cfg with other places, and with PASSWORD."""
-    hashed = subprocess.run(["openssl", "passwd", "-5", PASSWORD], capture_output=True, text=True, check=True)
-    return documented("# /etc/haproxy/haproxy.cfg", {"$5$...": hashed.stdout.strip(), **places, **instead})
+def configuration(places: Mapping[str, str], users: Mapping[str, str]) -> str:
+    """The guide's lines for haproxy.cfg with other places and users."""
+    (line,) = re.findall(r"    user prometheus .*\n", documented(HAPROXY, {}))
+    lines = "".join(f"    user {name} password {_hash(password)}\n" for name, password in users.items())
+    return documented(HAPROXY, {**places, line: lines})
 
 
-def scraped(places: Mapping[str, str]) -> list[dict[str, object]]:
+def _hash(password: str) -> str:
+    """As the guide says."""
+    done = subprocess.run(["openssl", "passwd", "-5", password], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def scraped(places: Mapping[str, str]) -> list[dict[str, Any]]:
     """The guide's monitoring_scrape_configs with other places."""
-    found: dict[str, list[dict[str, object]]] = yaml.safe_load(documented("monitoring_scrape_configs:", places))
-    return found["monitoring_scrape_configs"]
+    document: dict[str, list[dict[str, Any]]] = yaml.safe_load(documented("monitoring_scrape_configs:", places))
+    return document["monitoring_scrape_configs"]
 
 
 class Balanced:
@@ -82,9 +91,11 @@ class Balanced:
         )
         (self._folder / "passwords").mkdir()
         (self._folder / "passwords/prometheus").write_text(PASSWORD)
-        lines = configuration({**self._places, CERTIFICATE: "metrics.pem", "inter 2s": "inter 200ms"})
+        places = {**self._places, CERTIFICATE: "metrics.pem", "inter 2s": "inter 200ms"}
+        lines = configuration(places, {"prometheus": PASSWORD})
         (self._folder / "haproxy.cfg").write_text(DEFAULTS + lines + STATISTICS % ports.free())
-        jobs = scraped({METRICS: self._places[METRICS], "/etc/prometheus/agentfactory/": f"{self._folder}/"})
+        files = {"/etc/prometheus/agentfactory/": f"{self._folder}/", "{{ monitoring_username }}": "prometheus"}
+        jobs = scraped({METRICS: self._places[METRICS], **files})
         times = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         rules = [self._rules(name) for name in ("base.yml", "balancer.yml")]
         document = {"global": times, "rule_files": rules, "scrape_configs": jobs}
