@@ -12,12 +12,8 @@ from ..unit.monitoring import balanced
 from .harness import ENVIRONMENT, PORT, Host, Lab
 
 CLIENTS = 80
-INSTALL = """
-apt-get install -qq -y --no-install-recommends haproxy >/dev/null
-cat >> /etc/haproxy/haproxy.cfg
-systemctl restart haproxy
-"""
-REMOVE = "apt-get purge -qq -y haproxy >/dev/null; rm -rf /etc/haproxy"
+REMOVE = "apt-get purge -qq -y haproxy >/dev/null 2>&1; rm -rf /etc/haproxy"
+INSTALL = f"{REMOVE}; apt-get install -qq -y --no-install-recommends haproxy >/dev/null"
 
 
 def scraped(host: Host) -> list[dict[str, Any]]:
@@ -35,7 +31,9 @@ def balancer(lab: Lab, host: Host, folder: Path, users: dict[str, str]) -> Itera
         theirs: f"{one.address}:{PORT}" for theirs, one in zip(balanced.SERVERS.values(), lab.hosts, strict=True)
     }
     pair = (folder / "certificate.pem").read_text() + (folder / "key.pem").read_text()
-    host.sh("mkdir -p /etc/haproxy; umask 077; cat > /etc/haproxy/metrics.pem", data=pair)
-    host.sh(INSTALL, data=balanced.configuration({**servers, **places}, users))
+    host.sh(INSTALL)
+    host.sh("umask 077; cat > /etc/haproxy/metrics.pem", data=pair)
+    lines = balanced.configuration({**servers, **places}, users)
+    host.sh("cat >> /etc/haproxy/haproxy.cfg && systemctl restart haproxy", data=lines)
     yield
     host.sh(REMOVE)
