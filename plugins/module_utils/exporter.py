@@ -92,7 +92,8 @@ def password_hash(password: str, salt: str) -> str:
 class Gate:
     """Basic authentication (RFC 7617) of the users in a file, as it is at each request: a new password needs no new process.
 
-    What was let in is remembered by its hash, for as long as the file stays as it is: scrypt is slow on purpose. And takes 16 MiB: one at a time.
+    What was let in is remembered by its hash, for as long as the file stays as it is: scrypt is slow on purpose.
+    And takes 16 MiB: one at a time.
     """
 
     def __init__(self, path: str) -> None:
