@@ -38,7 +38,8 @@ defaults
     timeout client 50s
     timeout server 50s
 """
-STATISTICS = "\nlisten statistics\n    bind 127.0.0.1:%d\n    stats enable\n"
+PAGE = "192.0.2.20:9000"
+STATISTICS = f"\nlisten statistics\n    bind {PAGE}\n    stats enable\n"
 
 
 def documented(begins: str, instead: Mapping[str, str]) -> str:
@@ -77,7 +78,10 @@ class Balanced:
         self._folder, self._program = folder, needed("haproxy")
         self._haproxy: subprocess.Popen[bytes] | None = None
         self._servers: dict[str, ThreadingHTTPServer] = {}
-        self._places = {theirs: f"127.0.0.1:{ports.free()}" for theirs in (*SERVERS.values(), METRICS, CLIENTS)}
+        theirs, ours = [*SERVERS.values(), METRICS, CLIENTS, PAGE], set[int]()
+        while len(ours) < len(theirs):
+            ours.add(ports.free())
+        self._places = {place: f"127.0.0.1:{port}" for place, port in zip(theirs, ours, strict=True)}
         self._write()
 
     def _write(self) -> None:
@@ -91,9 +95,10 @@ class Balanced:
         )
         (self._folder / "passwords").mkdir()
         (self._folder / "passwords/prometheus").write_text(PASSWORD)
-        places = {**self._places, CERTIFICATE: "metrics.pem", "inter 2s": "inter 200ms"}
+        page = STATISTICS.replace(PAGE, self._places.pop(PAGE))
+        places = {**self._places, CERTIFICATE: "metrics.pem", "inter 2s": "inter 500ms"}
         lines = configuration(places, {"prometheus": PASSWORD})
-        (self._folder / "haproxy.cfg").write_text(DEFAULTS + lines + STATISTICS % ports.free())
+        (self._folder / "haproxy.cfg").write_text(DEFAULTS + lines + page)
         files = {"/etc/prometheus/agentfactory/": f"{self._folder}/", "{{ monitoring_username }}": "prometheus"}
         jobs = scraped({METRICS: self._places[METRICS], **files})
         times = {"scrape_interval": "1s", "evaluation_interval": "1s"}
