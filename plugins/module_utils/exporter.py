@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The exporter: a daemon on each host that gives Prometheus what `metrics` measures. It needs prometheus-client, and only it does.
 
-``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users": {name: "salt$scrypt in hex"},
-"more_certificates": [path], "relay": true}``. Without a certificate it speaks plain HTTP; without users it asks for no password; with
-`relay` it also answers for the agents' own pages.
+``exporter CONFIG``, a JSON file: ``{"address", "port", "certificate", "key", "users", "more_certificates": [path], "relay": true}``;
+`certificate`, `key` and `users` are paths. Without a certificate it speaks plain HTTP; without users,
+``{name: "salt$scrypt in hex"}``, it asks for no password; with `relay` it also answers for the agents' own pages.
 """
 
 import base64
@@ -92,30 +92,32 @@ def password_hash(password: str, salt: str) -> str:
 
 
 class Gate:
-    """Basic authentication (RFC 7617). Who was let in is remembered by a hash of what was said: scrypt is slow on purpose.
+    """Basic authentication (RFC 7617) of the users in a file, as it is at each request: a new password needs no new process.
 
+    What was let in is remembered by its hash, for as long as the file stays as it is: scrypt is slow on purpose.
     And takes 16 MiB: one at a time.
     """
 
-    def __init__(self, users: "dict[str, str]") -> None:
-        self._users, self._let_in, self._one_at_a_time = users, dict.fromkeys(users, b""), threading.Lock()
+    def __init__(self, path: str) -> None:
+        self._path, self._let_in, self._one_at_a_time = path, dict[str, bytes](), threading.Lock()
 
     def admits(self, header: Optional[str]) -> bool:
-        if not self._users:
+        if not self._path:
             return True
         try:
             name, _colon, password = base64.b64decode((header or "").removeprefix("Basic ")).decode().partition(":")
-        except ValueError:
+            file = Path(self._path).read_bytes()
+            wanted = json.loads(file).get(name)
+        except (OSError, ValueError):
             return False
-        if name not in self._users:
+        if wanted is None:
             return False
-        said = hashlib.sha256(password.encode()).digest()
-        if hmac.compare_digest(said, self._let_in[name]):
+        said = hmac.new(file, (header or "").encode(), "sha256").digest()
+        if hmac.compare_digest(said, self._let_in.get(name, b"")):
             return True
         with self._one_at_a_time:
-            if hmac.compare_digest(said, self._let_in[name]):  # somebody has come with it in the meantime
+            if hmac.compare_digest(said, self._let_in.get(name, b"")):  # somebody has come with it in the meantime
                 return True
-            wanted = self._users[name]
             if not hmac.compare_digest(password_hash(password, wanted.partition("$")[0]), wanted):
                 return False
             self._let_in[name] = said
@@ -230,7 +232,7 @@ def serve(config: "dict[str, Any]", layout: Layout, version: str) -> Server:
     certificates = own + config.get("more_certificates", [])
     server = Server(
         (config["address"], config["port"]),
-        handler(Gate(config.get("users", {})), lambda: exposition(watch, version, certificates), relay),
+        handler(Gate(config.get("users", "")), lambda: exposition(watch, version, certificates), relay),
     )
     if config.get("certificate"):
         server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -39,6 +39,19 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", 9999), Receiver).serve_forever()
 """
 
+GRAFANA = """
+getent group grafana >/dev/null || groupadd --system grafana
+mkdir -p /etc/grafana/provisioning/datasources /etc/grafana/provisioning/dashboards
+printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system/grafana-server.service
+systemctl daemon-reload
+"""
+NO_GRAFANA = """
+systemctl disable --now --quiet grafana-server
+rm -rf /etc/grafana /etc/systemd/system/grafana-server.service
+groupdel grafana
+systemctl daemon-reload
+"""
+
 
 class Monitored:
     """A fleet that is monitored; the server is the host with bookworm."""
@@ -95,8 +108,13 @@ class Monitored:
             )
         )  # fmt: skip
 
-    def run(self, *arguments: str) -> Result:
-        return self.fleet.run("monitor", "-e", f"@{self.variables}", *arguments)
+    def say(self, **variables: Any) -> None:
+        """Have these variables from now on."""
+        self.variables.write_text(yaml.safe_dump({**yaml.safe_load(self.variables.read_text()), **variables}))
+
+    def run(self, *arguments: str, fleet: Fleet | None = None) -> Result:
+        """The playbook, for this fleet or for another one that shares the server."""
+        return (fleet or self.fleet).run("monitor", "-e", f"@{self.variables}", *arguments)
 
     @contextmanager
     def receiver(self) -> Iterator["Monitored"]:
@@ -108,6 +126,13 @@ class Monitored:
         )
         yield self
         self.server.sh("systemctl stop receiver")
+
+    @contextmanager
+    def grafana(self) -> Iterator[None]:
+        """With what stands in for Grafana."""
+        self.server.sh(GRAFANA)
+        yield
+        self.server.sh(NO_GRAFANA)
 
     def connection(self, port: int = 9090) -> prometheus.Connection:
         """To Prometheus, or to Alertmanager: both take the same, as an operator would give it in a variable."""

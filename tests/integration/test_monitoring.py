@@ -12,6 +12,7 @@ import json
 import math
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +25,12 @@ import yaml
 from ansible_collections.agentfactory.core.plugins.plugin_utils import prometheus
 
 from ..unit.monitoring import grafana_variables
-from .harness import ROOT, Fleet, Lab, Shelf, until
+from . import balancer
+from .harness import ENVIRONMENT, ROOT, Fleet, Host, Lab, Shelf, until
 from .loaded import Loaded
 from .monitored import FORMER, PASSWORD, WEB_PASSWORD, Monitored
+
+NEW = ("prometheus-2", "password-of-from-now-on")
 
 # Something else to scrape: any page of metrics will do, and this one is not to be had without the password.
 EXTRA = {
@@ -34,19 +38,6 @@ EXTRA = {
     "static_configs": [{"targets": ["127.0.0.1:9093"]}],
     "basic_auth": {"username": "operator", "password_file": "/etc/prometheus/agentfactory/web/password"},
 }  # fmt: skip
-GRAFANA = """
-getent group grafana >/dev/null || groupadd --system grafana
-mkdir -p /etc/grafana/provisioning/datasources /etc/grafana/provisioning/dashboards
-printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system/grafana-server.service
-systemctl daemon-reload
-"""
-NO_GRAFANA = """
-systemctl disable --now --quiet grafana-server
-rm -rf /etc/grafana /etc/systemd/system/grafana-server.service
-groupdel grafana
-systemctl daemon-reload
-"""
-
 READ = """python3 - <<'END'
 import ssl, urllib.error, urllib.request
 try:
@@ -68,18 +59,21 @@ def monitored(
     module_fleet: Fleet, lab: Lab, shelf: Shelf, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Monitored]:
     folder = tmp_path_factory.mktemp("monitoring")
+    trixie = lab.hosts[2]
     made = Monitored(
         module_fleet, folder, groups=("monitoring", "grafana"),
-        monitoring_grafana_packages=[], monitoring_scrape_configs=[EXTRA],
+        monitoring_grafana_packages=[], monitoring_scrape_configs=[EXTRA, *balancer.scraped(trixie)],
     )  # fmt: skip
     # A host that is in use has lists of packages: without them a check cannot know what could be installed.
     lab.on_all(lambda host: host.sh("apt-get update -qq"))
     shelf.put("queue-agent")
     declare(module_fleet, queues=1).deploy().ok()
-    made.server.sh(GRAFANA)
-    with made.receiver():
+    with (
+        made.receiver(),
+        made.grafana(),
+        balancer.balancer(lab, trixie, folder, {"prometheus": PASSWORD, **dict([NEW])}),
+    ):
         yield made
-    made.server.sh(NO_GRAFANA)
 
 
 def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
@@ -89,9 +83,7 @@ def test_a_check_a_run_and_nothing_to_do(monitored: Monitored) -> None:
     again = monitored.run().ok()
     assert again.changed == 0, again.output
     for log in monitored.fleet.folder.glob("*.txt"):
-        assert PASSWORD not in log.read_text()
-        assert FORMER[1] not in log.read_text()
-        assert WEB_PASSWORD not in log.read_text()
+        assert not [secret for secret in (PASSWORD, FORMER[1], WEB_PASSWORD) if secret in log.read_text()]
 
 
 def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
@@ -101,6 +93,8 @@ def test_every_host_and_agent_is_seen(monitored: Monitored) -> None:
     )
     until(lambda: len(monitored.ask("agentfactory_agent_healthy == 1")) == 3 * len(hosts), "all agents are healthy")
     until(lambda: monitored.ask('up{job="extra"} == 1'), "what is scraped besides")
+    serving = f'haproxy_server_status{{state="UP", environment="{ENVIRONMENT}"}} == 1'
+    until(lambda: len(monitored.ask(serving)) == len(hosts), "the load balancer has a server on each host")
     # With its host: the package's own configuration has scraped without, and that is remembered for five minutes.
     itself = f'up{{job=~"prometheus|alertmanager", host="{monitored.server.name}"}} == 1'
     until(lambda: len(monitored.ask(itself)) == 2, "the server itself is scraped")
@@ -135,12 +129,13 @@ def test_nobody_reads_it_without_the_password(monitored: Monitored, port: int) -
 
 @pytest.mark.parametrize("port", [9100, 9472])
 def test_who_is_let_in_besides(monitored: Monitored, port: int) -> None:
-    """A former name, so that a new password costs no scrape."""
-    for host in monitored.fleet.lab.hosts:
-        answer = requests.get(
-            f"https://{host.address}:{port}/metrics", auth=FORMER, verify=monitored.access["ca_path"], timeout=60
-        )
-        assert answer.status_code == 200
+    assert {answer(monitored, host, port, FORMER) for host in monitored.fleet.lab.hosts} == {200}
+
+
+def answer(monitored: Monitored, host: Host, port: int, who: tuple[str, str]) -> int:
+    """With which status an exporter answers to a name and a password."""
+    url = f"https://{host.address}:{port}/metrics"
+    return requests.get(url, auth=who, verify=monitored.access["ca_path"], timeout=60).status_code
 
 
 @pytest.fixture(scope="module")
@@ -206,21 +201,38 @@ def test_an_agent_that_goes_down_is_told_and_told_again_when_it_is_back(
     assert back["endsAt"] > told["startsAt"]
 
 
-# Of agents that serve HTTP and say so, which none here does: in the unit tests they have their data.
-OF_OTHER_AGENTS = {"Requests against the day before", "Latency against the day before"}
-
-
 def test_every_panel_has_data(monitored: Monitored) -> None:
     """Of the dashboards whose series are all here; the others have theirs in the unit tests. A list of alerts may be empty."""
     client = prometheus.Client(monitored.connection())
-    for name in ("fleet", "agent", "host", "monitoring"):
+    for name in ("fleet", "agent", "host", "loadbalancer", "monitoring"):
         dashboard = json.loads((ROOT / f"roles/monitoring/files/dashboards/{name}.json").read_text())
         chosen = grafana_variables.chosen(client, dashboard)
         assert all(chosen.values()), chosen
         for panel in dashboard["panels"]:
             queries = [grafana_variables.filled(target["expr"], chosen) for target in panel.get("targets", [])]
-            if queries and panel["title"] not in OF_OTHER_AGENTS and "noValue" not in panel["fieldConfig"]["defaults"]:
+            if queries and "noValue" not in panel["fieldConfig"]["defaults"]:
                 until(lambda queries=queries: any(map(monitored.ask, queries)), f"data for {name}: {panel['title']}")
+
+
+def test_a_new_password_costs_no_scrape(monitored: Monitored) -> None:
+    """As the guide says it is done; and in the end the former one is refused."""
+    hosts, began = monitored.fleet.lab.hosts, time.time()
+    name, password = NEW
+    former = {"prometheus": PASSWORD}
+    monitored.say(monitoring_username=name, monitoring_password=password, monitoring_more_users=former)
+    runs = [monitored.run().ok()]
+    everywhere = list(itertools.product(hosts, (9100, 9472)))
+    assert {answer(monitored, *one, who) for one in everywhere for who in (NEW, *former.items())} == {200}
+    monitored.say(monitoring_more_users={})
+    runs += [monitored.run().ok(), monitored.run().ok()]
+    assert runs[-1].changed == 0, runs[-1].output
+    assert {answer(monitored, *one, who) for one in everywhere for who in (FORMER, *former.items())} == {401}
+    ended = time.time()
+    until(lambda: (monitored.value("min(timestamp(up))") or 0) > ended, "everything is scraped once more")
+    ago = f"[{int(time.time() - began) + 1}s]"
+    assert monitored.ask(f"min_over_time(up{ago}) == 0") == []
+    assert monitored.ask(f'count_over_time(ALERTS{{alertname=~"HostDown|.*Stale|BalancerDown"}}{ago})') == []
+    assert not [secret for run in runs for secret in (PASSWORD, password) if secret in run.output]
 
 
 def test_grafana_is_told_of_prometheus_and_the_dashboards(monitored: Monitored) -> None:
@@ -313,22 +325,37 @@ def test_what_leaves_the_fleet_is_neither_asked_for_nor_missed(monitored: Monito
     assert monitored.ask('ALERTS{alertname="AgentMissing", alertstate="firing"}') == []
 
 
-OTHERS = ("targets/node/other.json", "rules/expected-other.yml")
+def test_two_fleets_share_a_server_and_the_last_takes_it_away(
+    monitored: Monitored, shelf: Shelf, tmp_path: Path
+) -> None:
+    """The first gives its third host to the second, which is watched from the same host; then the first is taken away."""
+    *ours, theirs = monitored.fleet.lab.hosts
+    kept = ":".join(host.name for host in ours)
+    probe = {"hosts": monitored.server.name, "instances": 2, "version": "1.1.0"}
+    monitored.fleet.write({"probe-agent": probe}, managed=kept)
+    other = Fleet(monitored.fleet.lab, shelf, tmp_path, monitored.fleet.hosts_file)
+    other.write({"probe-agent": {"hosts": theirs.name}}, managed=theirs.name, environment="other")
+
+    def seen(query: str) -> dict[str, int]:
+        """How many series there are of each environment."""
+        counted = monitored.ask(f"count by (environment) ({query} and on (environment) agentfactory_fleet_agent)")
+        return {one["labels"]["environment"]: int(one["value"]) for one in counted}
+
+    monitored.run(fleet=other).ok()
+    monitored.run().ok()
+    exporters = 'up{job=~"node|agentfactory"} == 1'
+    until(lambda: seen(exporters) == {ENVIRONMENT: 2 * len(ours), "other": 2}, "each has its hosts")
+    until(lambda: seen("agentfactory_fleet_agent") == {ENVIRONMENT: 2, "other": 1}, "each has its agents")
+    assert monitored.run("-e", "monitoring_state=absent").ok().changed
+    until(lambda: seen(exporters) == {"other": 2}, "only one is left")
+    assert [host.get(9472, "/metrics")[0] for host in ours] == [0] * len(ours)
+    assert monitored.run("-e", "monitoring_state=absent", fleet=other).ok().changed
+    assert monitored.server.get(9090, "/-/ready")[0] == 0
 
 
-def test_it_can_be_taken_away_again(monitored: Monitored) -> None:
-    """Another fleet that is watched from the same host keeps the server, and nothing of this one."""
-    for path in OTHERS:
-        monitored.server.sh(f"cat > /etc/prometheus/agentfactory/{path}", data="[]" if "json" in path else "groups: []")
-    assert monitored.run("-e", "monitoring_state=absent").ok().changed
-    left = monitored.server.sh("cd /etc/prometheus/agentfactory; find targets rules/expected-* -type f")
-    assert sorted(left.split()) == sorted(OTHERS)
-    until(lambda: monitored.ask("absent(agentfactory_fleet_agent)"), "nothing of this fleet is expected any more")
-    monitored.server.sh("cd /etc/prometheus/agentfactory; rm " + " ".join(OTHERS))
-    assert monitored.run("-e", "monitoring_state=absent").ok().changed
+def test_what_was_taken_away_is_gone(monitored: Monitored) -> None:
     assert monitored.run("-e", "monitoring_state=absent").ok().changed == 0
     for host in monitored.fleet.lab.hosts:
         assert host.get(9472, "/metrics")[0] == host.get(9100, "/metrics")[0] == 0
         assert host.sh("ls -d /opt/agentfactory-exporter /etc/agentfactory-exporter 2>/dev/null", check=False) == ""
-    assert monitored.server.get(9090, "/-/ready")[0] == 0
     assert monitored.server.sh("find /etc/grafana -type f") == ""

@@ -32,7 +32,7 @@ def _now() -> list[Json]:
     return [
         stat(
             "Backends without a server", "More than 0: nobody is served there. Bring one instance up, whichever.", "none",
-            "count(haproxy_backend_active_servers{WHERE} + haproxy_backend_backup_servers{WHERE} == 0) or vector(0)", steps=above(1),
+            'count(haproxy_backend_status{state="DOWN", WHERE} == 1) or vector(0)', steps=above(1), runbooks=("BalancerNoServer",),
         ),
         stat(
             "Servers down", "Its health check fails: open the agent, or the host if all of one host's are down.", "none",
@@ -52,7 +52,10 @@ def _now() -> list[Json]:
             'max(haproxy_process_current_connections{instance=~"$instance"} / haproxy_process_max_connections)',
             steps=bad_from(0.7, 0.9),
         ),
-        stat("Last start", "Just now: its counters began again.", "s", 'min(haproxy_process_uptime_seconds{instance=~"$instance"})'),
+        stat(
+            "Last start", "Just now: its counters began again.", "s", 'min(haproxy_process_uptime_seconds{instance=~"$instance"})',
+            runbooks=("BalancerDown",),
+        ),
     ]  # fmt: skip
 
 

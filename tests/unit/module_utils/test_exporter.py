@@ -6,6 +6,7 @@
 import base64
 import contextlib
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -22,6 +23,7 @@ pytest.importorskip("prometheus_client", reason="the hosts' Debian package has i
 from prometheus_client.parser import text_string_to_metric_families
 
 PASSWORD = "correct horse"
+TRIED = [("ann", PASSWORD), ("ann", "new"), ("bob", PASSWORD)]
 
 
 @pytest.fixture
@@ -52,6 +54,20 @@ def certificate(tmp_path):
         check=True, capture_output=True,
     )  # fmt: skip
     return paths
+
+
+@pytest.fixture
+def users(tmp_path):
+    """Write a file of these users and passwords, as the role does, in one go; its path."""
+    path = tmp_path / "users.json"
+
+    def write(**passwords):
+        new = tmp_path / "users.json.new"
+        new.write_text(json.dumps({name: exporter.password_hash(given, "salt") for name, given in passwords.items()}))
+        new.replace(path)
+        return str(path)
+
+    return write
 
 
 def ask(port, path="/metrics", *, user=None, password=PASSWORD, tls=None):
@@ -90,18 +106,17 @@ def test_paths(serve, path, status):
     ("user", "password", "status"),
     [(None, "", 401), ("ann", PASSWORD, 200), ("ann", "wrong", 401), ("bob", PASSWORD, 401), ("ann", "", 401)],
 )
-def test_who_may_ask(serve, user, password, status):
-    port = serve(users={"ann": exporter.password_hash(PASSWORD, "salt")})
+def test_who_may_ask(serve, users, user, password, status):
+    port = serve(users=users(ann=PASSWORD))
     for _again in range(2):
         assert ask(port, user=user, password=password)[0] == status
 
 
-def test_a_password_is_worked_out_once_however_many_come_with_it(monkeypatch):
+def test_a_password_is_worked_out_once_however_many_come_with_it(users, monkeypatch):
     """And whoever else comes in between: each agent's page is asked for with it."""
-    hashed, count = {name: exporter.password_hash(name * 3, "salt") for name in ("ann", "bob")}, []
-    work = exporter.password_hash
+    path, count, work = users(ann="annannann", bob="bobbobbob"), [], exporter.password_hash
     monkeypatch.setattr(exporter, "password_hash", lambda *arguments: count.append(arguments) or work(*arguments))
-    gate, together = exporter.Gate(hashed), threading.Barrier(8, timeout=60)
+    gate, together = exporter.Gate(path), threading.Barrier(8, timeout=60)
 
     def come(name):
         together.wait()
@@ -118,8 +133,26 @@ def test_a_password_is_worked_out_once_however_many_come_with_it(monkeypatch):
 
 
 @pytest.mark.parametrize("header", ["", "Basic", "Basic \xff", "Basic !!!", "Bearer x", "Basic " + "A" * 5000])
-def test_nonsense_is_not_let_in(header):
-    assert not exporter.Gate({"ann": exporter.password_hash(PASSWORD, "salt")}).admits(header)
+def test_nonsense_is_not_let_in(users, header):
+    assert not exporter.Gate(users(ann=PASSWORD)).admits(header)
+
+
+def test_a_new_password_holds_from_the_next_request_on(serve, users):
+    """Also for who was let in a moment ago."""
+    port = serve(users=users(ann=PASSWORD))
+    assert ask(port, user="ann")[0] == 200
+    users(ann="new", bob=PASSWORD)
+    assert [ask(port, user=user, password=password)[0] for user, password in TRIED] == [401, 200, 200]
+    users(bob="new")
+    assert [ask(port, user=user, password=password)[0] for user, password in TRIED] == [401, 401, 401]
+
+
+@pytest.mark.parametrize("text", [None, "", '{"ann'], ids=["missing", "empty", "cut"])
+def test_where_nobody_is_known_nobody_is_let_in(serve, users, tmp_path, text):
+    port = serve(users=users(ann=PASSWORD))
+    path = tmp_path / "users.json"
+    path.unlink() if text is None else path.write_text(text)
+    assert ask(port, user="ann")[0] == 401
 
 
 def test_tls(serve, certificate):
@@ -159,8 +192,8 @@ def relayed(monkeypatch):
     return asked
 
 
-def test_agents_pages_have_the_exporters_tls_and_password(serve, certificate, relayed):
-    port = serve(users={"ann": exporter.password_hash(PASSWORD, "salt")}, relay=True, **certificate)
+def test_agents_pages_have_the_exporters_tls_and_password(serve, users, certificate, relayed):
+    port = serve(users=users(ann=PASSWORD), relay=True, **certificate)
     assert ask(port, AGENTS_PATH, user="ann", password="wrong", tls=certificate)[0] == 401
     assert ask(port, AGENTS_PATH, tls=certificate)[0] == 401
     assert relayed == []

@@ -1,8 +1,9 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A dashboard's variables put into its queries as Grafana's Prometheus data source does it."""
+"""A dashboard's variables put into its queries as Grafana's Prometheus data source does it, and what is answered then."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,3 +54,27 @@ def chosen(client: prometheus.Client, dashboard: dict[str, Any]) -> dict[str, st
             escaped = [re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", value) for value in sorted(filter(None, labels))]
             found[item["name"]] = f"({'|'.join(escaped)})" if len(escaped) > 1 else "".join(escaped)
     return found
+
+
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Without the headings."""
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def silent(client: prometheus.Client, dashboard: dict[str, Any]) -> list[str]:
+    """The queries that are not answered with a number, and the variables without values.
+
+    With all values of the variables ("All"), and with each of them chosen.
+    """
+    selected = chosen(client, dashboard)
+    return [f"${name}" for name, value in selected.items() if not value] + [
+        f"{panel['title']} ({target['refId']}): {query}"
+        for values in (everything(dashboard), selected)
+        for panel in panels(dashboard)
+        for target in panel["targets"]
+        if not _answered(client, query := filled(target["expr"], values))
+    ]
+
+
+def _answered(client: prometheus.Client, query: str) -> bool:
+    return any(math.isfinite(float(item["value"])) for item in client.ask(prometheus.Question(query)).series)

@@ -4,8 +4,8 @@
 """A fleet that once was, as if it were now: past and present of a real Prometheus.
 
 `dashboards/recorded.txt` is what a Prometheus of the lab had (its /federate) while an agent was down and an update under way, on Debian
-bullseye, bookworm and trixie, and what a HAProxy 2.6 said of itself; only what dashboards and rules ask for is kept. `conventions.txt`
-is written by hand. Counters go on growing, by what they had in an hour; what tells a time is as long ago as it was.
+bullseye, bookworm and trixie; only what dashboards and rules ask for is kept. `conventions.txt` is written by hand. Counters go on
+growing, by what they had in an hour; what tells a time is as long ago as it was.
 """
 
 import re

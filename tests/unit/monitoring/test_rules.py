@@ -74,7 +74,7 @@ def test_has_a_severity_and_annotations(rule):
     assert set(rule["annotations"]) == ANNOTATIONS
     assert all(rule["annotations"].values())
     assert rule["annotations"]["runbook_url"] == "{{ $externalLabels.runbook_base }}/%s.md" % rule["alert"]
-    assert re.match(r"(Agent|Fleet|Genai|Host|Monitoring|Certificate|Rollout)[A-Z][A-Za-z]+$", rule["alert"])
+    assert re.match(r"(Agent|Balancer|Fleet|Genai|Host|Monitoring|Certificate|Rollout)[A-Z][A-Za-z]+$", rule["alert"])
 
 
 def test_no_function_is_newer_than_prometheus_2_42():
@@ -108,7 +108,7 @@ def test_agents_of_a_host_are_quiet_while_it_is_worked_on(rule):
     name = rule["alert"]
     if name.startswith(("Agent", "Genai")) and name not in WHOLE_AGENT:
         assert "agentfactory:host_quiet" in rule["expr"]
-    if name.startswith("Host") and name != "HostMaintenance":
+    if name.startswith(("Balancer", "Host")) and name != "HostMaintenance":
         assert "agentfactory:host_maintenance" in rule["expr"]
 
 

@@ -15,9 +15,12 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import expectati
 from .test_rules import ROOT, groups
 
 SCRAPE_TIMEOUT = 10  # Prometheus' default; a host that does not refuse is given up after it
+CHECK_SECONDS = 3 * 2  # HAProxy's own checks, as the guide has them: inter 2s fall 3
 # What has to pass before a scrape can show it.
 BEFORE = {
     "AgentUnhealthy": PROBE_SECONDS,
+    "BalancerDown": SCRAPE_TIMEOUT,
+    "BalancerNoServer": CHECK_SECONDS,
     "HostDown": SCRAPE_TIMEOUT,
     "AgentQuorumLost": max(PROBE_SECONDS, SCRAPE_TIMEOUT),
 }
