@@ -44,8 +44,10 @@ def missing_groups(groups: "list[str]") -> "list[str]":
 def ensure(instance: Instance) -> pwd.struct_passwd:
     user = find(instance)
     if user is None:
+        # A group may be left of an earlier user.
+        group = ["--gid", instance.user] if has_group(instance) else ["--user-group"]
         run(
-            ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(instance.state),
+            ["useradd", "--system", *group, "--no-create-home", "--home-dir", str(instance.state),
              "--shell", "/usr/sbin/nologin", "--comment", instance.id, instance.user]
         )  # fmt: skip
         user = pwd.getpwnam(instance.user)

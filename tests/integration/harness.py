@@ -56,6 +56,7 @@ systemctl daemon-reload
 systemctl stop 'agentfactory-*' 2>/dev/null
 systemctl reset-failed 'agentfactory-*' 2>/dev/null
 for user in $(getent passwd | awk -F: '/^af-/ {print $1}'); do pkill -KILL -u "$user"; userdel "$user"; done
+for group in $(getent group | awk -F: '/^af-/ {print $1}'); do groupdel "$group"; done
 nft delete table inet agentfactory 2>/dev/null
 true
 """

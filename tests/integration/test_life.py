@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.agentfactory.core.plugins.module_utils.layout import Instance, Layout
 from ansible_collections.agentfactory.core.plugins.plugin_utils.artifact import Artifacts
 
 from .harness import PORT, Fleet, Host, Lab, Result, until
@@ -352,6 +353,9 @@ def test_destroy_leaves_nothing_but_the_state_and_with_purge_nothing(fleet: Flee
     fleet.write({"probe-agent": {"instances": 2}})
     assert fleet.run("destroy", "-e", "agents=all").ok().changed == 0
     assert lab.on_all(Host.leftovers) == [[]] * 3, "none of them was ever used"
+    hosts[1].sh(
+        f"groupadd --system {Instance(Layout(), 'probe-agent', '0').user}"
+    )  # by hand, one userdel was without groupdel
     fleet.deploy().ok()
     assert all(len(what) > 5 for what in lab.on_all(Host.leftovers))
     refused = fleet.run("destroy").failed()
