@@ -23,6 +23,8 @@ from .harness import ROOT, Fleet, Host, Result
 
 PASSWORD, WEB_PASSWORD = "password-of-the-scrape", "password-of-the-operator"
 FORMER = ("former", "password-of-before")
+SCRAPE_SECONDS = 2
+"""How often, and so also how long a scrape may take"""
 RULES = ROOT / "roles" / "monitoring" / "files" / "rules"
 RULES_ON_SERVER = "/etc/prometheus/agentfactory/rules"
 
@@ -88,7 +90,7 @@ class Monitored:
                     "monitoring_certificate": certificate, "monitoring_key": key, "monitoring_ca": certificate,
                     "monitoring_web_certificate": certificate, "monitoring_web_key": key, "monitoring_web_password": WEB_PASSWORD,
                     "monitoring_password": PASSWORD, "monitoring_more_users": dict([FORMER]),
-                    "monitoring_scrape_interval": "2s", "monitoring_evaluation_interval": "2s",
+                    "monitoring_scrape_interval": f"{SCRAPE_SECONDS}s", "monitoring_evaluation_interval": "2s",
                     "monitoring_prometheus_address": "0.0.0.0:9090", "monitoring_alertmanager_address": "0.0.0.0:9093",
                     "monitoring_group_wait": "1s", "monitoring_group_interval": "5s",
                     "monitoring_receivers": [
