@@ -143,6 +143,16 @@ def never_activated(instance):
     instance.wants.unlink()
 
 
+def in_its_first_proof(instance):
+    """An activation that ended midway."""
+    never_activated(instance)
+    files.write_atomic(instance.proof_file, b"")
+
+
+def without_its_unit(instance):
+    files.remove(instance.unit_file)
+
+
 def done(instance, action, result="ok"):
     history.append(instance.layout, {"run": "r1"}, instance.id, action, before=None, after=None, result=result)
 
@@ -160,7 +170,8 @@ def declared_stopped(instance):
         (enabled_by_hand, 1),
         (stopped_before, 1),
         (not_updated, 0),
-        (never_activated, 1),
+        (in_its_first_proof, 1),
+        (without_its_unit, 1),
         (declared_stopped, 0),
     ],
 )
@@ -169,6 +180,17 @@ def test_what_was_stopped_by_its_verb_is_not_wanted(watch, running, instance, ma
     what(instance)
     found = values(watch.samples())
     assert (found["agent_up"], found["agent_wanted"]) == (0, wanted)
+
+
+@pytest.mark.parametrize("stage", [lambda _started: None, declared_stopped])
+def test_what_was_never_activated_is_neither_wanted_nor_unwanted(watch, running, instance, manager, stage):
+    """A rollout stages on every host, and comes to the last one in its last wave: nothing is down there."""
+    manager.units.clear()
+    never_activated(instance)
+    stage(instance)
+    found = values(watch.samples())
+    assert (found["agent_up"], found["agent_state{not-activated}"]) == (0, 1)
+    assert "agent_wanted" not in found
 
 
 @pytest.mark.parametrize("family", ["healthy", "drift", "network_transmit_bytes", "egress_refused_packets"])
