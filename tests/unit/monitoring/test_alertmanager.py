@@ -76,11 +76,20 @@ def test_the_guides_example_loads_and_pages(amtool, tmp_path):
     (example,) = re.findall(r"```yaml\n(monitoring_receivers:.*?)```", text, re.DOTALL)
     path = rendered(tmp_path, **yaml.safe_load(example))
     assert "SUCCESS" in amtool("check-config", path)
-    told = [
-        amtool("config", "routes", "test", f"--config.file={path}", "severity=page", f"environment={e}")
-        for e in ("lab", "prod")
-    ]
-    assert told == ["nobody", "on-call"]
+    told = {
+        labels: amtool("config", "routes", "test", f"--config.file={path}", *labels)
+        for labels in (
+            ("severity=page", "environment=lab"),
+            ("severity=page", "environment=prod"),
+            ("severity=page",),
+            ("severity=ticket", "environment=prod"),
+            ("severity=info", "environment=prod"),
+            ("severity=info", "alertname=MonitoringWatchdog"),
+        )
+    }
+    assert list(told.values()) == ["nobody", "on-call", "on-call", "tickets", "nobody", "heartbeat"]
+    often = [route for route in yaml.safe_load(path.read_text())["route"]["routes"] if route["receiver"] == "heartbeat"]
+    assert [route["repeat_interval"] for route in often] == ["5m"]  # by default it is hours
 
 
 @pytest.mark.parametrize(
