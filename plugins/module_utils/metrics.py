@@ -62,6 +62,7 @@ HOST_FAMILIES = {
     "certificate_expiry_timestamp_seconds": ("gauge", "When a certificate that is served on this host ends (Unix time).", ("path",)),
     "collect_timestamp_seconds": ("gauge", "When the values here were collected (Unix time).", ()),
     "collect_duration_seconds": ("gauge", "How long that took.", ()),
+    "probe_timestamp_seconds": ("gauge", "When the last round of all agents' health probes ended (Unix time).", ()),
     "collect_errors": ("counter", "Agents that could not be looked at.", ()),
 }  # fmt: skip
 CAPABILITIES = {
@@ -115,6 +116,7 @@ class Watch:
         self._probed: dict[str, Probed] = {}
         self._drift: dict[str, int] = {}
         self._asked_everything, self._errors = float("-inf"), 0
+        self._tried_all = time.monotonic()
         self._lock = threading.Lock()
 
     # -- a scrape -------------------------------------------------------------------------------------------------
@@ -133,6 +135,7 @@ class Watch:
         found.append(Sample("collect_errors", self._errors))
         found.append(Sample("collect_timestamp_seconds", now))
         found.append(Sample("collect_duration_seconds", time.monotonic() - began))
+        found.append(Sample("probe_timestamp_seconds", now - (began - self._tried_all)))
         return found
 
     @contextlib.contextmanager
@@ -223,6 +226,7 @@ class Watch:
         """Try the probes of everything that runs, some at once. It takes as long as the agents take to answer."""
         with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
             list(pool.map(lambda item: self._probe(*item), self._refresh()))
+        self._tried_all = time.monotonic()
 
     def _probe(self, instance: Instance, known: Known) -> None:
         """HTTP, TCP and readiness. A probe command is the activation's: from the exporter's sandbox it would see another host."""

@@ -94,7 +94,8 @@ def end(pid):
 
 
 def test_a_host_without_agents_says_that_it_was_looked_at(watch):
-    assert set(values(watch.samples())) == {"collect_errors", "collect_timestamp_seconds", "collect_duration_seconds"}
+    collected = {"collect_errors", "collect_timestamp_seconds", "collect_duration_seconds"}
+    assert set(values(watch.samples())) == collected | {"probe_timestamp_seconds"}
 
 
 def test_everything_of_an_agent_that_runs(watch, running, instance):
@@ -264,6 +265,21 @@ def test_a_probe_command_is_not_run_from_here(instance, spec, lay, process, acti
     assert "agent_healthy" not in found
     assert found["capability{health}"] == 0  # and it is said
     assert found["collect_errors"] == 0
+
+
+def test_when_all_probes_were_tried_is_told(watch, running, monkeypatch):
+    """Whoever waits for it: a scrape goes on meanwhile, with health that is too old to be told."""
+    ages, began = [], time.monotonic() - 1000
+    watch._tried_all = began
+
+    def age():
+        found = values(watch.samples())
+        return found["collect_timestamp_seconds"] - found["probe_timestamp_seconds"]
+
+    monkeypatch.setattr(health, "look", lambda *_args, **_more: ages.append(age()) or health.Seen(True, "http", ""))
+    watch.probe()
+    assert ages[0] >= 999
+    assert age() <= time.monotonic() - began - 999
 
 
 def test_old_health_is_not_told(watch, running, monkeypatch):
