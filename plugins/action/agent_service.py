@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 
+from ansible_collections.agentfactory.core.plugins.plugin_utils import silencing
 from ansible_collections.agentfactory.core.plugins.plugin_utils.action import AgentAction, as_lines, chosen
 from ansible_collections.agentfactory.core.plugins.plugin_utils.argspec import AGENT_SERVICE
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Stop
@@ -111,13 +112,15 @@ class ActionModule(AgentAction):
         announcement = self.ledger.announce_wave(self.host)
         if announcement:
             self._display.display(announcement)
+        plan = self.ledger.plan()
+        if announcement and wave and plan and not self._task.check_mode:  # the first one's was set before
+            silencing.renew(self.variables, plan)
         if self._task.check_mode:
             changes = as_lines(staged["plan"]["activation"]) + [f"{i}: remove" for i in staged["removals"]]
             for line in changes:
                 self.tell("would " + line)
             self.record("ok", switched=False, wave=wave, messages=changes)
             return {"changed": bool(changes), "changes": changes}
-        plan = self.ledger.plan()
         # without moves nobody else's record is needed, and none is read
         moves = Moves.read(self.ledger) if plan and plan["leaving"] else None
         if moves and (held := list(moves.held_up(self.host))):

@@ -36,7 +36,7 @@ AGENT_FAMILIES = {
     "info": ("gauge", "What the agent runs; always 1.", ("version", "release", "content")),
     "state": ("gauge", "1 for the state that the agent is in, 0 for every other.", ("state",)),
     "up": ("gauge", "Whether the main process of a release runs.", ()),
-    "wanted": ("gauge", "Whether the agent is to run, by this host's record.", ()),
+    "wanted": ("gauge", "Whether the agent is to run, by this host's record; nothing before its first activation.", ()),
     "healthy": ("gauge", "Whether the probes of the release that runs were passed when they were last tried.", ()),
     "drift": ("gauge", "In how many ways the agent differs from this host's record of it.", ()),
     "restarts": ("counter", "Automatic restarts since the unit was started.", ()),
@@ -62,6 +62,7 @@ HOST_FAMILIES = {
     "certificate_expiry_timestamp_seconds": ("gauge", "When a certificate that is served on this host ends (Unix time).", ("path",)),
     "collect_timestamp_seconds": ("gauge", "When the values here were collected (Unix time).", ()),
     "collect_duration_seconds": ("gauge", "How long that took.", ()),
+    "probe_timestamp_seconds": ("gauge", "When the last round of all agents' health probes ended (Unix time).", ()),
     "collect_errors": ("counter", "Agents that could not be looked at.", ()),
 }  # fmt: skip
 CAPABILITIES = {
@@ -115,6 +116,7 @@ class Watch:
         self._probed: dict[str, Probed] = {}
         self._drift: dict[str, int] = {}
         self._asked_everything, self._errors = float("-inf"), 0
+        self._tried_all = time.monotonic()
         self._lock = threading.Lock()
 
     # -- a scrape -------------------------------------------------------------------------------------------------
@@ -133,6 +135,7 @@ class Watch:
         found.append(Sample("collect_errors", self._errors))
         found.append(Sample("collect_timestamp_seconds", now))
         found.append(Sample("collect_duration_seconds", time.monotonic() - began))
+        found.append(Sample("probe_timestamp_seconds", now - (began - self._tried_all)))
         return found
 
     @contextlib.contextmanager
@@ -193,7 +196,7 @@ class Watch:
     def _values(self, instance: Instance, known: Known) -> "dict[str, Optional[float]]":
         limits = known.facts.get("resources", {})
         values: dict[str, Optional[float]] = {
-            "up": int(bool(known.running)), "wanted": int(is_wanted(instance)), "drift": self._drift.get(instance.id),
+            "up": int(bool(known.running)), "wanted": is_wanted(instance), "drift": self._drift.get(instance.id),
             "restarts": number(known.state.get("NRestarts")), "egress_refused_packets": known.refused,
             "last_progress_timestamp_seconds": newest_change(instance.state),
             "cpu_limit_cores": limits.get("cpu"), "memory_limit_bytes": limits.get("memory"), "tasks_limit": limits.get("tasks"),
@@ -223,6 +226,7 @@ class Watch:
         """Try the probes of everything that runs, some at once. It takes as long as the agents take to answer."""
         with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
             list(pool.map(lambda item: self._probe(*item), self._refresh()))
+        self._tried_all = time.monotonic()
 
     def _probe(self, instance: Instance, known: Known) -> None:
         """HTTP, TCP and readiness. A probe command is the activation's: from the exporter's sandbox it would see another host."""
@@ -245,14 +249,16 @@ class Watch:
                     self._drift[instance.id] = drift
 
 
-def is_wanted(instance: Instance) -> bool:
-    """Whether it is to run: staged as started, and not stopped by the verb, which takes the link of the unit away and is written down.
+def is_wanted(instance: Instance) -> Optional[int]:
+    """1 if it is to run: staged as started, and not stopped by the verb, which takes the link of the unit away and is written down.
 
-    What somebody disabled by hand is wanted.
+    What somebody disabled by hand is wanted. None before its first activation: a rollout puts it on all hosts before the first wave.
     """
     staged = read_known(instance.staged)
-    stopped = not os.path.lexists(instance.wants) and history.stopped(instance.layout, instance.id)
-    return staged.get("state") == "started" and not stopped
+    enabled = os.path.lexists(instance.wants)
+    if not (enabled or instance.proof_file.exists() or release.proven(instance)):
+        return None
+    return int(staged.get("state") == "started" and (enabled or not history.stopped(instance.layout, instance.id)))
 
 
 def newest_change(directory: Any) -> Optional[float]:

@@ -24,7 +24,7 @@ def expected(members: Iterable[Member], artifacts: str) -> dict[str, Any]:
     """A file of rules. DeclarationError where a host's maintenance is neither a boolean nor a time."""
     everyone = list(members)
     agents: list[Rule] = []
-    replicas: dict[tuple[str, str], int] = {}
+    places: dict[tuple[str, str], list[str]] = {}
     declared: dict[tuple[str, str], Mapping[str, Any]] = {}
     for member in everyone:
         for agent, instance in member.instances():
@@ -32,10 +32,13 @@ def expected(members: Iterable[Member], artifacts: str) -> dict[str, Any]:
             labels = {**member.labels, "agent": name, "agent_id": f"{name}@{instance}", "version": version}
             agents.append(_rule("agentfactory_fleet_agent", "vector(1)", labels))
             key = name, member.environment
-            replicas[key], declared[key] = replicas.get(key, 0) + 1, agent
-    for (name, environment), count in sorted(replicas.items()):
-        labels = {"agent": name, "environment": environment}
-        agents.append(_rule("agentfactory_fleet_replicas_needed", f"vector({math.ceil(count / 2)})", labels))
+            places.setdefault(key, []).append(member.name)
+            declared[key] = agent
+    for (name, environment), hosts in sorted(places.items()):
+        # Of an agent on one host only, the alerts of the host and of its instances tell everything.
+        if len(set(hosts)) > 1:
+            labels = {"agent": name, "environment": environment}
+            agents.append(_rule("agentfactory_fleet_replicas_needed", f"vector({math.ceil(len(hosts) / 2)})", labels))
     indicators: list[Rule] = []
     for (name, environment), agent in sorted(declared.items()):
         labels = {"agent": name, "environment": environment}

@@ -41,19 +41,31 @@ def connection(url: str, options: object) -> Connection:
         raise SilenceError(f"agentfactory_alertmanager: {error}") from error
 
 
-def begin(there: Connection, hosts: Iterable[str], environment: str, waves: int, who: str, run: str) -> str:
-    """Silence the agents' alerts of these hosts for a quarter of an hour a wave. Returns the silence's id."""
+def begin(there: Connection, hosts: Iterable[str], environment: str, who: str, run: str) -> str:
+    """Silence the agents' alerts of these hosts for a wave's quarter of an hour. Returns the silence's id."""
     now = datetime.now(UTC)
     names = "|".join(re.escape(host) for host in hosts)
     matchers = [("alertname", "Agent.*", True), ("host", names, True), ("environment", environment, False)]
-    answer = _ask(
-        there, "POST", "silences",
+    return _set(
+        there,
         {
             "matchers": [{"name": n, "value": v, "isRegex": r, "isEqual": True} for n, v, r in matchers],
-            "startsAt": now.isoformat(), "endsAt": (now + max(waves, 1) * WAVE).isoformat(),
-            "createdBy": who, "comment": f"agentfactory.core: rollout {run}",
+            "startsAt": now.isoformat(), "createdBy": who, "comment": f"agentfactory.core: rollout {run}",
         },
     )  # fmt: skip
+
+
+def renew(there: Connection, silence: str) -> str:
+    """Let it last for a quarter of an hour from now, or begin again if it has ended. Returns the id that it has then."""
+    kept = _ask(there, "GET", f"silence/{silence}")
+    try:
+        return _set(there, {key: kept[key] for key in ("id", "matchers", "startsAt", "createdBy", "comment")})
+    except (KeyError, TypeError):
+        raise SilenceError(f"{there.url}: the answer is no silence: is this an Alertmanager?") from None
+
+
+def _set(there: Connection, silence: dict[str, Any]) -> str:
+    answer = _ask(there, "POST", "silences", {**silence, "endsAt": (datetime.now(UTC) + WAVE).isoformat()})
     try:
         return str(answer["silenceID"])
     except (KeyError, TypeError):

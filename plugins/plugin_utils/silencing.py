@@ -1,7 +1,9 @@
 # Copyright: agentfactory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The silence of a rollout: set when its first wave begins, lifted with its verdict, and known from its ledger in between."""
+"""The silence of a rollout: set when its first wave begins, renewed with each other, lifted with its verdict, and known from its ledger
+in between. So it ends by itself soon if the controller dies, however many waves were to come.
+"""
 
 from typing import Any
 
@@ -19,10 +21,10 @@ def begin(variables: dict[str, Any], planned: rollout.Plan) -> None:
         return
     from . import silence
 
-    who, waves = whoami.who(variables), len(planned["batches"])
+    who = whoami.who(variables)
     try:
         there = silence.connection(str(url), _how_to_ask(variables, planned))
-        found = silence.begin(there, planned["hosts"], planned["environment"], waves, who["user"], who["run"])
+        found = silence.begin(there, planned["hosts"], planned["environment"], who["user"], who["run"])
     except silence.SilenceError as error:
         Display().warning(f"no silence is set, so somebody may be paged for this rollout: {error}")
     else:
@@ -34,9 +36,23 @@ def _how_to_ask(variables: dict[str, Any], planned: rollout.Plan) -> Any:
     return variables["hostvars"][planned["hosts"][0]].get("agentfactory_alertmanager") or {}
 
 
+def renew(variables: dict[str, Any], planned: rollout.Plan) -> None:
+    """A wave begins: what was set for the rollout lasts as long as one may take, from now on."""
+    for record in _kept():
+        from . import silence
+
+        try:
+            there = silence.connection(record["url"], _how_to_ask(variables, planned))
+            found = silence.renew(there, record["silence"])
+        except silence.SilenceError as error:
+            Display().warning(f"the silence is not renewed, so somebody may be paged for this rollout: {error}")
+        else:
+            Ledger.current().append({"phase": "silence", "url": record["url"], "silence": found})
+
+
 def lift(variables: dict[str, Any], planned: rollout.Plan) -> None:
     """Lift what was set for it."""
-    for record in Ledger.current().records("silence"):
+    for record in _kept():
         from . import silence
 
         try:
@@ -44,6 +60,11 @@ def lift(variables: dict[str, Any], planned: rollout.Plan) -> None:
             silence.lift(there, record["silence"])
         except silence.SilenceError as error:
             Display().warning(f"the silence of this rollout is not lifted, and ends by itself: {error}")
+
+
+def _kept() -> list[dict[str, Any]]:
+    """The silence as it was last set; none where there is none."""
+    return list(Ledger.current().records("silence"))[-1:]
 
 
 def _of_hosts(variables: dict[str, Any], host: str, name: str) -> Any:

@@ -61,6 +61,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.agentfactory.core.plugins.action import agent_service
+from ansible_collections.agentfactory.core.plugins.plugin_utils import silencing
 from ansible_collections.agentfactory.core.plugins.plugin_utils.ledger import Ledger
 from ansible_collections.agentfactory.core.plugins.plugin_utils.moves import Moves
 
@@ -117,6 +118,8 @@ class ActionModule(ActionBase):
                 status = "skipped"
             elif line := ledger.announce_wave(host):
                 Display().display(line)
+                silencing.renew(task_vars, ledger.plan())
+                Display().display(f"silenced {len(list(ledger.records('silence')))} times")
             held = [] if self._task.check_mode or status == "skipped" else list(Moves.read(ledger).held_up(host))
             messages = held or (["no answer"] if status == "failed" else [])
             status = "failed" if messages else status
@@ -156,6 +159,10 @@ def test_nobody_is_paged_for_a_rollout(project: Path, alertmanager: str, failing
     arguments = ["-e", '{"activate": {"h3": "failed"}}'] if failing else []
     code, text = _play(project, *arguments)
     assert code == (2 if failing else 0), text
+    waves = 2 if failing else 3
+    assert re.findall(r"silenced (\d) times", text) == [
+        str(2 + wave) for wave in range(waves)
+    ]  # as its first wave begins, and with each
     (kept,) = [item for item in _silences(alertmanager) if item not in before]
     assert kept["status"]["state"] == "expired"  # lifted at the end
     matchers = {item["name"]: item["value"] for item in kept["matchers"]}

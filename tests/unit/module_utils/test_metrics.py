@@ -94,7 +94,8 @@ def end(pid):
 
 
 def test_a_host_without_agents_says_that_it_was_looked_at(watch):
-    assert set(values(watch.samples())) == {"collect_errors", "collect_timestamp_seconds", "collect_duration_seconds"}
+    collected = {"collect_errors", "collect_timestamp_seconds", "collect_duration_seconds"}
+    assert set(values(watch.samples())) == collected | {"probe_timestamp_seconds"}
 
 
 def test_everything_of_an_agent_that_runs(watch, running, instance):
@@ -143,6 +144,16 @@ def never_activated(instance):
     instance.wants.unlink()
 
 
+def in_its_first_proof(instance):
+    """An activation that ended midway."""
+    never_activated(instance)
+    files.write_atomic(instance.proof_file, b"")
+
+
+def without_its_unit(instance):
+    files.remove(instance.unit_file)
+
+
 def done(instance, action, result="ok"):
     history.append(instance.layout, {"run": "r1"}, instance.id, action, before=None, after=None, result=result)
 
@@ -160,7 +171,8 @@ def declared_stopped(instance):
         (enabled_by_hand, 1),
         (stopped_before, 1),
         (not_updated, 0),
-        (never_activated, 1),
+        (in_its_first_proof, 1),
+        (without_its_unit, 1),
         (declared_stopped, 0),
     ],
 )
@@ -169,6 +181,17 @@ def test_what_was_stopped_by_its_verb_is_not_wanted(watch, running, instance, ma
     what(instance)
     found = values(watch.samples())
     assert (found["agent_up"], found["agent_wanted"]) == (0, wanted)
+
+
+@pytest.mark.parametrize("stage", [lambda _started: None, declared_stopped])
+def test_what_was_never_activated_is_neither_wanted_nor_unwanted(watch, running, instance, manager, stage):
+    """A rollout stages on every host, and comes to the last one in its last wave: nothing is down there."""
+    manager.units.clear()
+    never_activated(instance)
+    stage(instance)
+    found = values(watch.samples())
+    assert (found["agent_up"], found["agent_state{not-activated}"]) == (0, 1)
+    assert "agent_wanted" not in found
 
 
 @pytest.mark.parametrize("family", ["healthy", "drift", "network_transmit_bytes", "egress_refused_packets"])
@@ -242,6 +265,21 @@ def test_a_probe_command_is_not_run_from_here(instance, spec, lay, process, acti
     assert "agent_healthy" not in found
     assert found["capability{health}"] == 0  # and it is said
     assert found["collect_errors"] == 0
+
+
+def test_when_all_probes_were_tried_is_told(watch, running, monkeypatch):
+    """Whoever waits for it: a scrape goes on meanwhile, with health that is too old to be told."""
+    ages, began = [], time.monotonic() - 1000
+    watch._tried_all = began
+
+    def age():
+        found = values(watch.samples())
+        return found["collect_timestamp_seconds"] - found["probe_timestamp_seconds"]
+
+    monkeypatch.setattr(health, "look", lambda *_args, **_more: ages.append(age()) or health.Seen(True, "http", ""))
+    watch.probe()
+    assert ages[0] >= 999
+    assert age() <= time.monotonic() - began - 999
 
 
 def test_old_health_is_not_told(watch, running, monkeypatch):

@@ -76,11 +76,20 @@ def test_the_guides_example_loads_and_pages(amtool, tmp_path):
     (example,) = re.findall(r"```yaml\n(monitoring_receivers:.*?)```", text, re.DOTALL)
     path = rendered(tmp_path, **yaml.safe_load(example))
     assert "SUCCESS" in amtool("check-config", path)
-    told = [
-        amtool("config", "routes", "test", f"--config.file={path}", "severity=page", f"environment={e}")
-        for e in ("lab", "prod")
-    ]
-    assert told == ["nobody", "on-call"]
+    told = {
+        labels: amtool("config", "routes", "test", f"--config.file={path}", *labels)
+        for labels in (
+            ("severity=page", "environment=lab"),
+            ("severity=page", "environment=prod"),
+            ("severity=page",),
+            ("severity=ticket", "environment=prod"),
+            ("severity=info", "environment=prod"),
+            ("severity=info", "alertname=MonitoringWatchdog"),
+        )
+    }
+    assert list(told.values()) == ["nobody", "on-call", "on-call", "tickets", "nobody", "heartbeat"]
+    often = [route for route in yaml.safe_load(path.read_text())["route"]["routes"] if route["receiver"] == "heartbeat"]
+    assert [route["repeat_interval"] for route in often] == ["5m"]  # by default it is hours
 
 
 @pytest.mark.parametrize(
@@ -131,6 +140,11 @@ TOLD: list[tuple[dict[str, str], set[str]]] = [
     (alert("AgentQuorumLost", "", agent="arm"), set()),
     (alert("AgentDown", "h3", agent="ear"), set()),
     (alert("AgentDown", "h3", agent="ear", instance="1"), set()),
+    (alert("AgentDown", "h5", agent="ear"), set()),
+    (alert("AgentUnhealthy", "h5", agent="ear", instance="1"), set()),
+    (alert("AgentDown", "h5", agent="ear", environment="stage"), set()),
+    (alert("HostClockSkew", "h3", severity="ticket"), set()),
+    (alert("HostClockSkew", "h5", severity="ticket"), set()),
     (alert("AgentDown", "h4", agent="arm", environment="lab"), set()),
 ]
 
@@ -175,9 +189,22 @@ def test_who_is_kept_quiet_by_whom(told):
     settled(quiet, expected)
 
 
-def test_an_agents_instances_on_a_host_are_told_of_together(told):
-    def groups() -> list[tuple[str, int, str]]:
-        found = [item for item in told("/api/v2/alerts/groups") if item["labels"].get("agent") == "ear"]
-        return [(item["labels"]["host"], len(item["alerts"]), item["receiver"]["name"]) for item in found]
+def test_an_alert_is_told_together_of_all_instances_of_an_agent(told):
+    """On whatever hosts: what all of them need may be gone. And of all hosts, where it is of a host."""
 
-    settled(groups, [("h3", 2, "on-call")])
+    def groups() -> set[tuple[str, str, int]]:
+        found = told("/api/v2/alerts/groups")
+        ours = [
+            item
+            for item in found
+            if item["labels"].get("agent") == "ear" or item["labels"]["alertname"] == "HostClockSkew"
+        ]
+        return {(item["labels"]["alertname"], item["labels"]["environment"], len(item["alerts"])) for item in ours}
+
+    expected = {
+        ("AgentDown", "prod", 3),
+        ("AgentUnhealthy", "prod", 1),
+        ("AgentDown", "stage", 1),
+        ("HostClockSkew", "prod", 2),
+    }
+    settled(groups, expected)

@@ -48,13 +48,17 @@ def recorded(members, record):
 
 
 def test_what_the_fleet_expects():
-    members = [member("h1", agent("arm", "0", "1"), agent("eye", "0")), member("h2", agent("arm", "0", version="1.1"))]
+    members = [
+        member("h1", agent("arm", "0", "1"), agent("eye", "0"), agent("ear", "0", "1", "2")),
+        member("h2", agent("arm", "0", version="1.1")),
+    ]
     declared = [rule["labels"] for rule in recorded(members, "agentfactory_fleet_agent")]
     assert {(i["host"], i["agent_id"], i["version"], i["environment"]) for i in declared} == {
         ("h1", "arm@0", "1.0", "lab"), ("h1", "arm@1", "1.0", "lab"), ("h1", "eye@0", "1.0", "lab"), ("h2", "arm@0", "1.1", "lab"),
+        *(("h1", f"ear@{instance}", "1.0", "lab") for instance in range(3)),
     }  # fmt: skip
     needed = {r["labels"]["agent"]: r["expr"] for r in recorded(members, "agentfactory_fleet_replicas_needed")}
-    assert needed == {"arm": "vector(2)", "eye": "vector(1)"}
+    assert needed == {"arm": "vector(2)"}  # a quorum is of several hosts
 
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
@@ -173,3 +177,39 @@ def test_maintenance_is_shown_and_silences_until_it_ends(promtool, tmp_path, min
     members = [member("h1", agentfactory_maintenance=UNTIL)]
     found = firing(promtool, tmp_path, members, down, minutes)
     assert {item[0] for item in found} == {alert}
+
+
+LOST = [agent("arm", "0"), agent("ear", "0", "1"), agent("eye", "0")]
+
+
+def seen(host, *down, answers=True):
+    """What Prometheus sees of a host that answers: its agents' `up`, but for those that are `down`."""
+    series = {of("up", job=job, host=host, agent_id=""): f"{int(answers)}+0x60" for job in ("node", "agentfactory")}
+    if not answers:
+        return series
+    series[of("agentfactory_collect_timestamp_seconds", job="agentfactory", host=host, agent_id="")] = "0+60x60"
+    instances = [(one["name"], number) for one in LOST for number in one["instances"]]
+    for name, number in instances:
+        labels = {"job": "agentfactory", "host": host, "agent": name, "agent_id": f"{name}@{number}"}
+        series[of("agentfactory_agent_up", **labels)] = f"{int(name not in down)}+0x60"
+        series[of("agentfactory_agent_wanted", **labels)] = "1+0x60"
+    return series
+
+
+@pytest.mark.parametrize(
+    ("hosts", "series", "told"),
+    [
+        (["h1"], seen("h1", answers=False), {("HostDown", "h1")}),
+        (["h1"], seen("h1", "eye"), {("AgentDown", "eye")}),
+        (["h1", "h2"], seen("h1", answers=False) | seen("h2"), {("HostDown", "h1")}),
+        (
+            ["h1", "h2"],
+            seen("h1", answers=False) | seen("h2", "eye"),
+            {("HostDown", "h1"), ("AgentDown", "eye"), ("AgentQuorumLost", "eye")},
+        ),
+    ],
+    ids=["the only host", "the only instance", "one of two hosts", "the other's instance too"],
+)
+def test_what_is_lost_is_told_once(promtool, tmp_path, hosts, series, told):
+    """A host without power is one page, whatever runs on it; that too few are left in the fleet is another one."""
+    assert firing(promtool, tmp_path, [member(host, *LOST) for host in hosts], series, 20) == told

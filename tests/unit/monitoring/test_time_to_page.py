@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long it takes to page, as docs/monitoring.md says it: added up from the rules and the role's defaults."""
 
+import inspect
 import math
 import re
 from typing import Any
 
 import yaml
 
+from ansible_collections.agentfactory.core.plugins.module_utils import health, metrics
 from ansible_collections.agentfactory.core.plugins.module_utils.exporter import PROBE_SECONDS
 from ansible_collections.agentfactory.core.plugins.plugin_utils import expectations
 
@@ -16,13 +18,15 @@ from .test_rules import ROOT, groups
 
 SCRAPE_TIMEOUT = 10  # Prometheus' default; a host that does not refuse is given up after it
 CHECK_SECONDS = 3 * 2  # HAProxy's own checks, as the guide has them: inter 2s fall 3
+# An agent that hangs is given up after it, by both probes of its health.
+HANGS = sum(inspect.signature(probe).parameters["timeout"].default for probe in (health.tcp, health.http))
 # What has to pass before a scrape can show it.
 BEFORE = {
-    "AgentUnhealthy": PROBE_SECONDS,
+    "AgentUnhealthy": PROBE_SECONDS + HANGS,
     "BalancerDown": SCRAPE_TIMEOUT,
     "BalancerNoServer": CHECK_SECONDS,
     "HostDown": SCRAPE_TIMEOUT,
-    "AgentQuorumLost": max(PROBE_SECONDS, SCRAPE_TIMEOUT),
+    "AgentQuorumLost": max(PROBE_SECONDS + HANGS, SCRAPE_TIMEOUT),
 }
 HEAD = "| alert | `for` | at least | at most |\n|---|---|---|---|\n"
 
@@ -89,3 +93,10 @@ def test_the_table_is_what_the_rules_add_up_to():
     table = HEAD + "".join(sorted(rows))
     text = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
     assert table in text, f"docs/monitoring.md should say:\n{table}"
+    most = math.ceil(100 / metrics.PROBES_AT_ONCE) * HANGS
+    for said in (
+        f"given up after {HANGS} s",
+        f"of a hundred that hang on one host at once, the last is known after {most} s",
+        f"`monitoring_group_interval` ({words(rules.default('group_interval'))})",
+    ):
+        assert said in " ".join(text.split()), f"docs/monitoring.md should say: {said}"
