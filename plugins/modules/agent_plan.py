@@ -40,8 +40,12 @@ options:
         beside the fleet, and from C(-e), whatever inventory the play itself has.
     type: path
   output:
-    description: Where the plan goes; a relative path is below the current directory. By default C(plan.json) beside the fleet.
+    description:
+      - Where the plan goes; a relative path is below the current directory.
+      - Where a directory is given as inventory (C(-i inventories/production)), Ansible takes each file in it for hosts, so the plan must not
+        be in there.
     type: path
+    default: plan.json
   format:
     description: How to print it. With V(html) it is also written as one page with plots, beside the plan.
     type: str
@@ -142,12 +146,12 @@ path:
   description: The plan's file.
   type: str
   returned: when there is a plan
-  sample: /srv/inventories/production/plan.json
+  sample: /srv/plan.json
 page:
   description: The plan's page.
   type: str
   returned: with O(format=html)
-  sample: /srv/inventories/production/plan.html
+  sample: /srv/plan.html
 plan:
   description: The plan, as it is in the file.
   type: dict

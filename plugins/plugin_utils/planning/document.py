@@ -16,7 +16,6 @@ from ..fleet_fields import FleetError
 from ..fleet_placement import Placed, Source
 
 FORMAT = 2
-FILE = "plan.json"
 _CLEAR = ("version", "state", "count", "instances")
 _KEYS = {
     "format": int,
