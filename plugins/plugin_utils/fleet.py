@@ -58,6 +58,8 @@ class Fleet:
     agents: dict[str, Declaration] = field(default_factory=dict)
     hosts: dict[str, list[str]] = field(default_factory=dict)
     """agent -> the hosts that it runs on"""
+    ports: dict[str, dict[str, int]] = field(default_factory=dict)
+    """agent -> its base ports by name, as far as its manifest is known"""
     counted: dict[str, Counted] = field(default_factory=dict)
     placed: fleet_placement.Placed = field(default_factory=dict)
     """agent with `count` -> host -> the indexes of its instances there"""
@@ -157,7 +159,8 @@ def load(
             manifest = None
         if manifest is not None and name not in broken:
             _check_against(name, agent, manifest, problems)
-        fleet.agents[name] = _declaration(name, agent, manifest)
+        fleet.ports[name] = {**manifest["ports"], **agent["ports"]} if manifest else {}
+        fleet.agents[name] = _declaration(name, agent, manifest, fleet.ports[name])
         if agent["count"] is not None and agent["state"] != "absent" and name not in broken:
             fleet.counted[name] = Counted(
                 agent["count"], fleet.hosts[name], agent["placement"], agent["state_portable"], auto
@@ -266,7 +269,9 @@ def _check_against(name: str, agent: Mapping[str, Any], manifest: Manifest, prob
         problems.add(c.join(f"{key}.config", where) if where else f"{key}.config", reason)
 
 
-def _declaration(name: str, agent: Mapping[str, Any], manifest: Manifest | None) -> Declaration:
+def _declaration(
+    name: str, agent: Mapping[str, Any], manifest: Manifest | None, ports: Mapping[str, int]
+) -> Declaration:
     absent = agent["state"] == "absent"
     limits = {key: value for key, value in agent["resources"].items() if value != "manifest"}
     return {
@@ -274,7 +279,7 @@ def _declaration(name: str, agent: Mapping[str, Any], manifest: Manifest | None)
         "version": agent["version"],
         "state": agent["state"],
         "instances": [] if absent else agent["instances"],
-        "ports": {} if manifest is None else ports_of({**manifest["ports"], **agent["ports"]}, agent["instances"]),
+        "ports": {} if manifest is None else ports_of(ports, agent["instances"]),
         "config": {} if absent else agent["config"],
         "resources": {**(manifest or {}).get("resources", {}), **limits},
         "rollout": agent["rollout"],

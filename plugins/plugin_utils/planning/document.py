@@ -16,7 +16,7 @@ from ..fleet_fields import FleetError
 from ..fleet_placement import Placed, Source
 
 FORMAT = 2
-_CLEAR = ("version", "state", "count", "instances")
+_CLEAR = ("version", "state", "count", "instances", "ports")
 _KEYS = {
     "format": int,
     "identity": dict,
@@ -49,8 +49,9 @@ def identity(
     agents = {}
     for name, declared in fleet.agents.items():
         counted = fleet.counted.get(name)
-        parts: dict[str, Any] = {key: value for key, value in declared.items() if key not in ("name", "ports")}
+        parts: dict[str, Any] = {key: value for key, value in declared.items() if key != "name"}
         parts |= {"hosts": counted.hosts if counted else fleet.hosts[name], **fleet.goals.get(name, {})}
+        parts |= {"ports": fleet.ports[name]}
         if counted:
             del parts["instances"]
             parts |= {"count": "auto" if counted.auto else counted.count, "placement": counted.rules}

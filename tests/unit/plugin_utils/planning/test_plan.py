@@ -465,6 +465,7 @@ def identity(
         ({"config": {"x": 1}}, None, "c1", ["agents.gateway.config: has changed since the plan was made"]),
         ({"count": 4}, None, "c1", ["agents.gateway.count: has changed since the plan was made: it was auto, and is 4"]),
         ({"load": {"rate": 41, "service_time": 0.06}}, None, "c1", ["agents.gateway.load: has changed since the plan was made"]),
+        ({"ports": {"http": 9090}}, None, "c1", ["agents.gateway.ports: has changed since the plan was made: it was {'http': 8080}, and is {'http': 9090}"]),
         ({"secrets": {}}, None, "c1", []),
         ({}, None, "c2", ["agents.gateway: its artifact has another content"]),
         ({}, None, None, ["agents.gateway: its artifact is not packaged any more"]),
