@@ -42,8 +42,8 @@ options:
   output:
     description:
       - Where the plan goes; a relative path is below the current directory.
-      - Where a directory is given as inventory (C(-i inventories/production)), Ansible takes each file in it for hosts, so the plan must not
-        be in there.
+      - Where a directory is given as inventory (C(-i inventories/production)), Ansible takes each file in it for hosts, so the plan must
+        not be in there.
     type: path
     default: plan.json
   format:

@@ -16,7 +16,7 @@ from . import fleet_goals, fleet_placement
 from .fleet_config import config_problems
 from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan, settle_instances
 from .fleet_placement import Counted
-from .fleet_ports import Claim, clashes, ports_of
+from .fleet_ports import clash_lines, ports_of
 
 __all__ = ["GROUP", "Declaration", "Fleet", "FleetError", "Select", "group_of", "load"]
 
@@ -175,7 +175,8 @@ def load(
         # of its pattern first; what has state of its own stays on a host that has left the pattern
         fleet.hosts[name] = [host for host in dict.fromkeys([*fleet.hosts[name], *managed]) if runs.get(host)]
     _spread(fleet, managed, {name: agent["secrets"] for name, agent in given["agents"].items()})
-    _check_ports(fleet, problems)
+    for key, reason in clash_lines(fleet.declared):
+        problems.add(key, reason)
     if problems.lines:
         raise FleetError(problems.lines)
     return fleet
@@ -312,22 +313,3 @@ def _on_host(fleet: Fleet, name: str, indexes: tuple[int, ...]) -> Declaration:
         return whole
     instances = [str(index) for index in indexes]
     return {**whole, "instances": instances, "ports": {i: whole["ports"][i] for i in instances if i in whole["ports"]}}
-
-
-def _check_ports(fleet: Fleet, problems: Problems) -> None:
-    """Report each pair of equal ports once, with one of its hosts."""
-    alike: dict[int, list[str]] = {}
-    for host, declared in fleet.declared.items():
-        alike.setdefault(id(declared), []).append(host)
-    reported: set[tuple[Claim, Claim]] = set()
-    for hosts in alike.values():
-        for number, first, second in clashes(fleet.declared[hosts[0]]):
-            if (first, second) in reported:
-                continue
-            reported.add((first, second))
-            more = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
-            problems.add(
-                f"agents.{second.agent}.ports.{second.port}",
-                f"{number} (instance {second.instance}) is also agents.{first.agent}.ports.{first.port} "
-                f"(instance {first.instance}) on {hosts[0]}{more}",
-            )

@@ -11,6 +11,7 @@ from .. import placement
 from ..capacity.study import Ask
 from ..fleet import Fleet
 from ..fleet_placement import Placed, current
+from ..fleet_ports import clash_lines
 from ..fleet_problem import Given, concerned, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
@@ -220,7 +221,7 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
         "steps": steps,
         "waiting": [_step(step) for step in made.left],
         "fixed": stuck,
-        "problems": [line for line in placement_text.problems(answer) if not line.startswith("stuck:")] if answer else [],
+        "problems": [*_problems(answer), *_clashes(inputs.fleet, made)] if answer else [],
         "agents": [_agent(deciding, name, places.get(name, {}), hosts) for name in inputs.fleet.agents],
         "hosts": host_rows(answer, made) if answer else [],
         "losses": deciding.domains.losses(places, deciding.demands),
@@ -230,6 +231,24 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
         "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
+
+
+def _problems(answer: Answer) -> Iterator[str]:
+    return (line for line in placement_text.problems(answer) if not line.startswith("stuck:"))
+
+
+def _clashes(fleet: Fleet, made: Pass) -> Iterator[str]:
+    """Two that would want one port of a host: where instances go is decided by their needs, and their ports follow."""
+    there: dict[str, list[Mapping[str, Any]]] = {
+        host: [agent for agent in declared if agent["name"] not in fleet.counted]
+        for host, declared in fleet.declared.items()
+    }
+    for name, placed in made.placement.items():
+        for host, indexes in _by_host(placed).items():
+            ports = {str(index): {port: base + index for port, base in fleet.ports[name].items()} for index in indexes}
+            there.setdefault(host, []).append({"name": name, "ports": ports})
+    for key, reason in clash_lines(there):
+        yield f"{key}: {reason}: give one of them another base port, or other hosts"
 
 
 def _step(step: placement.Step) -> dict[str, Any]:

@@ -73,6 +73,26 @@ def test_no_room_at_all_is_a_problem(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(
+    ("base", "number", "clashes"), [(8081, 1, True), (8082, 1, False), (8079, 1, False), (8079, 2, True)]
+)
+def test_two_that_would_want_one_port_of_a_host_are_a_problem(
+    plan: Plan, read: Read, base: int, number: int, clashes: bool
+) -> None:
+    """And not one that only the deploy finds: it reads what is planned without a problem."""
+    agents = {
+        "a": {"version": "1.0", "hosts": "h2", "count": 2},
+        "b": {"version": "1.0", "hosts": "h2", "count": number, "ports": {"http": base}},
+    }
+    made = plan(agents)
+    if clashes:
+        assert "agents.b.ports.http: 808" in made["problems"][0]
+        assert "is also agents.a.ports.http" in made["problems"][0]
+    else:
+        assert made["problems"] == []
+        read(agents, source=document.source(made, "plan.json"))
+
+
+@pytest.mark.parametrize(
     ("load", "method", "assumed"),
     [
         ({}, "M/M/c", {"arrival_scv is taken to be 1", "service_scv is taken to be 1", "requests wait without limit"}),
@@ -465,7 +485,10 @@ def identity(
         ({"config": {"x": 1}}, None, "c1", ["agents.gateway.config: has changed since the plan was made"]),
         ({"count": 4}, None, "c1", ["agents.gateway.count: has changed since the plan was made: it was auto, and is 4"]),
         ({"load": {"rate": 41, "service_time": 0.06}}, None, "c1", ["agents.gateway.load: has changed since the plan was made"]),
-        ({"ports": {"http": 9090}}, None, "c1", ["agents.gateway.ports: has changed since the plan was made: it was {'http': 8080}, and is {'http': 9090}"]),
+        (
+            {"ports": {"http": 1}}, None, "c1",
+            ["agents.gateway.ports: has changed since the plan was made: it was {'http': 8080}, and is {'http': 1}"],
+        ),
         ({"secrets": {}}, None, "c1", []),
         ({}, None, "c2", ["agents.gateway: its artifact has another content"]),
         ({}, None, None, ["agents.gateway: its artifact is not packaged any more"]),
