@@ -214,7 +214,7 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
             "host_loss": asked.host_loss,
         },
         "counts": dict(deciding.counts),
-        "placement": {name: _by_host(there) for name, there in made.placement.items()},
+        "placement": {name: _by_host(_still(there, inputs.fleet)) for name, there in made.placement.items()},
         "portable": [name for name, counted in inputs.fleet.counted.items() if counted.state_portable],
         "host_order": list(inputs.fleet.declared),
         "lost": list(asked.failed),
@@ -231,6 +231,11 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
         "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
+
+
+def _still(there: Mapping[int, str], fleet: Fleet) -> dict[int, str]:
+    """Without what waits for room and was on a host that the fleet does not manage any more: it has no place until then."""
+    return {index: host for index, host in there.items() if host in fleet.declared}
 
 
 def _problems(answer: Answer) -> Iterator[str]:

@@ -120,9 +120,10 @@ def load(path: str, label: str) -> dict[str, Any]:
 
 def source(plan: Mapping[str, Any], label: str) -> Source:
     """Where the fleet is placed once the plan is carried out."""
+    there = {name: {i for on in hosts.values() for i in on} for name, hosts in plan["placement"].items()}
     waiting: dict[str, list[int]] = {}
     for step in plan["waiting"]:
-        if step["kind"] == "new":
+        if step["index"] not in there.get(step["agent"], ()):
             waiting.setdefault(step["agent"], []).append(step["index"])
     return Source(plan["placement"], label, waiting)
 

@@ -98,9 +98,7 @@ def test_a_fleet_that_moved_is_refused_before_anything_is_done(project: Project)
     if not (project.root / "plan.json").exists():
         assert project.plan().returncode == 0
     project.fleet.write_text(FLEET.replace("config: {}", "config: {x: 1}").replace("rate: 40", "rate: 50"))
-    refused = project.run(
-        "ansible-playbook", "agentfactory.core.deploy", "-i", "inv/fleet.yml", "-e", "plan=plan.json"
-    )
+    refused = project.run("ansible-playbook", "agentfactory.core.deploy", "-i", "inv/fleet.yml", "-e", "plan=plan.json")
     project.fleet.write_text(FLEET)
     assert (refused.returncode, refused.stdout) == (4, "")
     assert "nothing was touched (2 problems)" in refused.stderr

@@ -221,6 +221,23 @@ def test_what_runs_on_a_host_that_left_the_fleet_is_lost_and_said(plan: Plan) ->
         plan(gateway(count=2, hosts="h2,h3", state_portable=False), LEFT, keys=keys)
 
 
+def test_what_waits_for_room_and_was_on_a_host_that_is_not_managed_has_no_place_until_then(
+    plan: Plan, read: Read
+) -> None:
+    agents = {
+        "a": {"version": "1.0", "hosts": "h2", "count": 1, "ports": {"http": 7000}},
+        "b": {"version": "1.0", "hosts": "h2,h3", "count": 1},
+    }
+    keys: dict[str, Any] = {"managed": "h2,h3"}
+    made = plan(agents, {"a": {"h1": [0]}, "b": {"h2": [0]}}, cpu=0.5, keys=keys)
+    assert [step["text"] for step in made["waiting"]] == ["restart a@0 on h2 (h1 is lost)"]
+    assert made["placement"] == {"a": {}, "b": {"h3": [0]}}
+    found = read(agents, source=document.source(made, "plan.json"), **keys)
+    assert found.hosts == {"a": [], "b": ["h3"]}
+    after = plan(agents, made["placement"], cpu=0.5, keys=keys)
+    assert [step["text"] for step in after["steps"]] == ["new a@0 on h2"]
+
+
 def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
     made = plan(None, SPREAD, lose_zone="a")
     assert made["what_if"] == ["lose_zone=a"]
