@@ -127,7 +127,11 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     deciding = Deciding(inputs, asked, wanted, domains, _failed(inputs, asked), seen)
     deciding.warnings += [f"{name}: {doubt}" for name, one in seen.items() for doubt in one.doubts]
     deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
-    deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
+    deciding.warnings += [
+        f"{name}: refused: {demand.refused}"
+        + ("; so nothing is said of its promise, nor of losses that break it" if demand.unknown else "")
+        for name, demand in wanted.items() if demand.refused
+    ]  # fmt: skip
     answer = _settle(deciding, running) if fleet.counted else None
     made = one_pass(answer.problem, answer.order.steps) if answer else Pass()
     return _told(deciding, answer, made)

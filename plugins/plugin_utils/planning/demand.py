@@ -32,6 +32,11 @@ class Demand:
     basis: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody can say if it keeps its promise: its data are refused."""
+        return bool(self.refused) and self.workload is None
+
     @cached_property
     def _known(self) -> dict[int, Figures | None]:
         return {}
