@@ -170,9 +170,10 @@ def _settle(deciding: Deciding, running: Mapping[str, int]) -> Answer:
 
 def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
     """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
-    misses the target then gets the fewest that are as good."""
+    misses the target then gets the fewest that are as good. Who finds no room for one more keeps nobody else from it."""
     best: dict[str, tuple[float, int]] = {}
     missed: list[str] = []
+    full: list[str] = []
     for _more in range(MOST_MORE):
         missed = []
         for name in auto:
@@ -180,22 +181,34 @@ def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
             if name not in best or down < 0.99 * best[name][0]:
                 best[name] = (down, count)
             missed += [name] if down > (deciding.demands[name].budget or 0) else []
-        short = [n for n in missed if deciding.counts[n] - best[n][1] < deciding.demands[n].needed]
+        short = [n for n in missed if deciding.counts[n] - best[n][1] < deciding.demands[n].needed and n not in full]
         if not short:
             break
-        counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
-        found = deciding.solve(counts)
-        if found.without or (found.losses and not answer.losses):
-            deciding.warnings.append(
-                f"{', '.join(short)}: there is no room for one more, which the availability asks for"
-            )
-            break
-        answer, deciding.counts = found, counts
+        together = _grown(deciding, answer, short)
+        if together is not None:
+            answer = together
+            continue
+        for name in short:
+            alone = _grown(deciding, answer, [name]) if len(short) > 1 else None
+            answer = alone or answer
+            full += [] if alone else [name]
+    if full:
+        deciding.warnings.append(f"{', '.join(full)}: there is no room for one more, which the availability asks for")
     back = {name: best[name][1] for name in missed if best[name][1] < deciding.counts[name]}
     if back:
         deciding.counts |= back
         answer = deciding.solve(deciding.counts)
     return answer
+
+
+def _grown(deciding: Deciding, answer: Answer, names: list[str]) -> Answer | None:
+    """With one more of each, which then is their count; None where there is no room for them."""
+    counts = deciding.counts | {name: deciding.counts[name] + 1 for name in names}
+    found = deciding.solve(counts)
+    if found.without or (found.losses and not answer.losses):
+        return None
+    deciding.counts = counts
+    return found
 
 
 def _unavailability(deciding: Deciding, answer: Answer, name: str) -> float:

@@ -66,6 +66,17 @@ def test_no_room_for_what_availability_asks_is_said(plan: Plan) -> None:
     assert any("no room for one more" in line for line in made["warnings"])
 
 
+def test_who_finds_no_room_keeps_nobody_else_from_it(plan: Plan) -> None:
+    many = {"version": "1.0", "count": "auto", "slo": {"needed": 1, "availability": 0.99999}}
+    y = {**many, "hosts": "h2,h3"}
+    made = plan({"x": {**many, "hosts": "h1", "resources": {"cpu": 4}}, "y": y})
+    assert made["counts"] == {"x": 1, **plan({"y": y})["counts"]}
+    assert made["counts"]["y"] > 1
+    assert [line for line in made["warnings"] if "no room" in line] == [
+        "x: there is no room for one more, which the availability asks for"
+    ]
+
+
 def test_no_room_at_all_is_a_problem(plan: Plan) -> None:
     made = plan(cpu=0.5)
     assert made["problems"]
