@@ -362,6 +362,21 @@ def test_moves_that_wait_for_each_others_room_take_two_plans() -> None:
     assert (found.steps, found.left) == ([], steps)
 
 
+def test_nothing_takes_the_room_that_what_waits_needs() -> None:
+    """The hop waits, for h1 holds a@2 until the deploy is over. With a@0 there it would have nowhere to go, and no plan would help."""
+    hosts = (Host("h0", {"cpu": 4}), Host("h1", {"cpu": 6}), Host("h2", {"cpu": 6}))
+    agents = (Agent("a", 1, {"cpu": 1}), Agent("b", 1, {"cpu": 2}), Agent("c", 2, {"cpu": 4}, hosts=("h1", "h0")))
+    problem = Problem(hosts, agents, {"a": {1: "h2", 2: "h1"}, "b": {0: "h0"}, "c": {0: "h2", 1: "h1"}})
+    left = [
+        Step("hop", "b", 0, "h0", "h1"), Step("move", "c", 0, "h2", "h0"), Step("move", "b", 0, "h1", "h2"),
+        Step("new", "a", 0, None, "h1"),
+    ]  # fmt: skip
+    found = one_pass(problem, [Step("remove", "a", 2, "h1", None), *left])
+    assert found.left == left
+    later = one_pass(replace(problem, current=found.placement), left)
+    assert later.steps == [left[0]]
+
+
 def test_what_waits_has_the_highest_indexes() -> None:
     """Its room is freed only by what moves: so the next plan finds indexes without a gap."""
     hosts = (Host("h1", {"cpu": 2}), Host("h2", {"cpu": 2}))
