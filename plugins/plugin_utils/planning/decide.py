@@ -134,6 +134,8 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     ]  # fmt: skip
     answer = _settle(deciding, running) if fleet.counted else None
     made = one_pass(answer.problem, answer.order.steps) if answer else Pass()
+    # what is stopped is as many as if it ran, and promises nothing
+    deciding.demands = {name: one for name, one in wanted.items() if fleet.agents[name]["state"] == "started"}
     return _told(deciding, answer, made)
 
 

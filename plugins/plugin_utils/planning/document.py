@@ -28,6 +28,7 @@ _KEYS = {
     "host_order": list,
     "lost": list,
 }
+_MADE_OF = ("environment", "agents", "artifacts", "placement", "reliability", "hosts")
 Identity = dict[str, Any]
 
 
@@ -113,6 +114,8 @@ def load(path: str, label: str) -> dict[str, Any]:
         raise FleetError([f"{label}: is of format {found['format']}, and {FORMAT} is understood: plan again"])
     if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in _KEYS.items()):
         raise FleetError([f"{label}: is not a plan: it lacks one of {', '.join(_KEYS)}"])
+    if lacking := [key for key in _MADE_OF if key not in found["identity"]]:
+        raise FleetError([f"{label}: is not a plan: its identity lacks {', '.join(lacking)}"])
     if found["what_if"]:
         raise FleetError([f"{label}: says what would be ({', '.join(found['what_if'])}), and is not to be carried out"])
     return found

@@ -66,6 +66,10 @@ def question(plan: Plan) -> str:
 def summary(plan: Plan) -> str:
     """What is to be done, in a line."""
     if not plan["steps"]:
+        if plan["problems"]:
+            return "Nothing can be done: see below what cannot be"
+        if plan["waiting"] or plan["fixed"]:
+            return "Nothing can be done: what should move is fixed or waits for room"
         return "Nothing to do: everything is where it should be"
     kinds = {
         kind: sum(step["kind"] == kind for step in plan["steps"])

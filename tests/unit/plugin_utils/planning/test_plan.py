@@ -25,6 +25,9 @@ from .conftest import GATEWAY, Plan, Read
 SPREAD = {"gateway": {"h1": [0, 3], "h2": [1, 4], "h3": [2]}}
 
 
+MADE_OF = dict.fromkeys(("environment", "agents", "artifacts", "placement", "reliability", "hosts"), "")
+
+
 def gateway(**changes: Any) -> dict[str, Any]:
     return {"gateway": {**GATEWAY, **changes}}
 
@@ -162,6 +165,39 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(plan: Plan) -> None:
     assert text.summary(again).startswith("Nothing to do")
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked", "said"),
+    [
+        ({"count": 3, "resources": {"cpu": 9}}, {}, "Nothing can be done: see below what cannot be"),
+        (
+            {"count": 5, "state_portable": False}, {"drain": ("h1",)},
+            "Nothing can be done: what should move is fixed or waits for room",
+        ),
+    ],
+)  # fmt: skip
+def test_that_nothing_can_be_done_is_not_that_all_is_well(
+    plan: Plan, changes: dict[str, Any], asked: dict[str, Any], said: str
+) -> None:
+    made = plan(gateway(**changes), None if "resources" in changes else SPREAD, **asked)
+    assert (made["steps"], text.summary(made)) == ([], said)
+
+
+def test_hosts_that_agents_with_instances_overfill_are_named(plan: Plan) -> None:
+    for cpu, warned in ((2, []), (2.5, ["h1", "h2"])):
+        watch = {"version": "1.0", "hosts": "h1,h2", "instances": 2, "ports": {"http": 9090}, "resources": {"cpu": cpu}}
+        made = plan({"watch": watch, **gateway(count=1, hosts="h3")})
+        said = [line for line in made["warnings"] if "need more cpu than there is: 5, and it has 4" in line]
+        assert [line.partition(":")[0] for line in said] == warned
+
+
+def test_what_is_stopped_is_counted_and_promises_nothing(plan: Plan) -> None:
+    slo = {"below": 0.2, "availability": 0.999}
+    made = plan(gateway(state="stopped", slo=slo))
+    assert made["counts"] == plan(gateway(slo=slo))["counts"]
+    assert set(made["agents"][0]) == {"name", "count", "auto", "needed", "hosts"}
+    assert (made["losses"], made["warnings"]) == ([], [])
+
+
 def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
     made = plan(None, SPREAD, drain=("h1",))
     assert {(step["kind"], step["from"]) for step in made["steps"]} == {("move", "h1")}
@@ -254,7 +290,7 @@ def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
     assert made["what_if"] == ["lose_zone=a"]
     assert {step["kind"] for step in made["steps"]} == {"restart"}
     file = tmp_path / "plan.json"
-    file.write_text(document.render({**made, "identity": {}}))
+    file.write_text(document.render({**made, "identity": MADE_OF}))
     with pytest.raises(fleet.FleetError, match="is not to be carried out"):
         document.load(str(file), "plan.json")
     with pytest.raises(placement.PlacementError, match="zones are a, b, c"):
@@ -268,7 +304,7 @@ def test_a_lost_host_is_planned_around_and_the_plan_is_carried_out(plan: Plan, t
     assert "h1" not in made["rollout"]["hosts"]
     assert "lost: h1" in text.report(made)
     file = tmp_path / "plan.json"
-    file.write_text(document.render({**made, "identity": {}}))
+    file.write_text(document.render({**made, "identity": MADE_OF}))
     assert document.load(str(file), "plan.json")["lost"] == ["h1"]
     with pytest.raises(placement.PlacementError, match="failed: h9 is no host of the fleet"):
         plan(failed=("h9",))
@@ -580,6 +616,10 @@ def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
     ]  # fmt: skip
 
 
+LISTS = ("steps", "waiting", "what_if", "portable", "host_order", "lost")
+UNMADE = {"format": document.FORMAT, "placement": {}, **{key: [] for key in LISTS}}
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -587,6 +627,10 @@ def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
         ("[]", "is not a plan"),
         ("{}", "is not a plan: it lacks"),
         ('{"format": 1, "placed": {}}', "is of format 1, and 2 is understood: plan again"),
+        (
+            document.render({**UNMADE, "identity": {"environment": "lab", "agents": {}}}),
+            "is not a plan: its identity lacks artifacts, placement, reliability, hosts",
+        ),
         (None, "No such file"),
     ],
 )
