@@ -204,6 +204,18 @@ plan:
       type: list
       elements: dict
       sample: [{kind: zone, name: a, breaks: [{agent: gateway, left: 4, why: 4 are left of 5 needed}]}]
+    moves:
+      description:
+        - How many moves and restarts the placement takes (C(found)), how many any other would take at least (C(bound)), the C(gap) between
+          them, and the C(method) of the search. None where no agent has a C(count).
+      type: dict
+      sample: {found: 2, bound: 2, gap: 0, method: search}
+    use:
+      description:
+        - The highest use of a host, from 0 to 1 (C(found)), what any placement with so few moves has at least (C(bound)), and the C(gap)
+          between them as a part of that. None where no agent has a C(count).
+      type: dict
+      sample: {found: 0.571, bound: 0.571, gap: 0.0}
     lost:
       description: The hosts of O(failed), which the deploy need not reach.
       type: list

@@ -15,6 +15,7 @@ from ..fleet_ports import clash_lines
 from ..fleet_problem import Given, concerned, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
+from ..placement.grid import PPM
 from ..reliability.structure import INSTANCE
 from . import doubts
 from .demand import Demand, demands
@@ -244,7 +245,7 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
         "agents": [_agent(deciding, name, places.get(name, {}), hosts) for name in inputs.fleet.agents],
         "hosts": host_rows(answer, made) if answer else [],
         "losses": deciding.domains.losses(places, deciding.demands),
-        "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
+        **_quality(answer),
         "one_more": bought(answer, asked.one_more) if answer and asked.one_more else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
         "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
@@ -255,6 +256,18 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
 def _still(there: Mapping[int, str], fleet: Fleet) -> dict[int, str]:
     """Without what waits for room and was on a host that the fleet does not manage any more: it has no place until then."""
     return {index: host for index, host in there.items() if host in fleet.declared}
+
+
+def _quality(answer: Answer | None) -> dict[str, Any]:
+    """How far from the best that can be."""
+    if answer is None:
+        return {"moves": None, "use": None}
+    bounds, gaps = answer.bounds, answer.gaps
+    use = {"found": answer.max_utilisation, "bound": bounds.max_utilisation, "gap": gaps["max_utilisation"]}
+    return {
+        "moves": {"found": answer.moves, "bound": bounds.moves, "gap": gaps["moves"], "method": answer.method},
+        "use": {key: value / PPM for key, value in use.items()},
+    }
 
 
 def _problems(answer: Answer) -> Iterator[str]:

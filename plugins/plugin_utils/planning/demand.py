@@ -126,7 +126,9 @@ def _take(demand: Demand, answer: Mapping[str, Any], load: Mapping[str, Any]) ->
         inputs["arrival_scv"], inputs["service_scv"], load["queue_limit"], load["service_law"],
         Burst(**load["burst"]) if load["burst"] else None,
     )  # fmt: skip
-    source = f"measured over {inputs['window']}" if inputs["source"] == "prometheus" else "numbers as given"
+    source = "numbers as given"
+    if inputs["source"] == "prometheus":
+        source = f"measured over {inputs['window']} in {inputs['measured']['requests']:.0f} requests"
     demand.basis = [
         f"{answer['rate']:.4g} requests/s of {answer['service_time']:.4g} s ({source}, confidence: {inputs['confidence']})"
     ]

@@ -16,7 +16,7 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, mo
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import answers
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.simulation import simulate
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
-from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, page, text
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.demand import demands
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.onepass import one_pass
 
@@ -691,6 +691,18 @@ def test_reliabilities_that_make_no_sense(read: Read, given: dict[str, Any]) -> 
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
+
+
+def test_how_far_from_the_best_it_is_is_said(plan: Plan) -> None:
+    """h1's two have to move; five of half a core on two hosts of four are three on one of them."""
+    made = plan(gateway(count=5), SPREAD, drain=("h1",))
+    assert made["moves"] == {"found": 2, "bound": 2, "gap": 0, "method": "search"}
+    assert made["use"] == {"found": 0.375, "bound": 0.3125, "gap": 0.2}
+    said = text.quality(made)
+    assert said.startswith("moves 2, at best 2 (0 apart); highest use 37.5%, at best 31.2% (20.0% apart)")
+    assert said in text.report(made)
+    assert said in page.render(made)
+    assert text.quality(plan(cpu=0.5)) == "", "where there is no placement"
 
 
 def test_the_report_and_the_file_say_all_of_it(plan: Plan) -> None:
