@@ -18,6 +18,7 @@ from ..placement import text as placement_text
 from ..placement.grid import PPM
 from ..reliability.structure import INSTANCE
 from . import doubts
+from .counts import settle
 from .demand import Demand, demands
 from .document import FORMAT
 from .domains import Domains, Where
@@ -25,8 +26,6 @@ from .expect import agent_row, host_rows, rollout
 from .more import bought
 from .observed import Seen, watched
 from .onepass import Pass, one_pass
-
-MOST_MORE = 50  # instances beyond what the load needs, for a target of availability
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
         + ("; so nothing is said of its promise, nor of losses that break it" if demand.unknown else "")
         for name, demand in wanted.items() if demand.refused
     ]  # fmt: skip
-    answer = _settle(deciding, running) if fleet.counted else None
+    answer = settle(deciding, running) if fleet.counted else None
     made = one_pass(answer.problem, answer.order.steps) if answer else Pass()
     # what is stopped is as many as if it ran, and promises nothing
     deciding.demands = {name: one for name, one in wanted.items() if fleet.agents[name]["state"] == "started"}
@@ -154,69 +153,6 @@ def _failed(inputs: Inputs, asked: Asked) -> list[str]:
         known = ", ".join(sorted(set(filter(None, inputs.zones.values())))) or "none"
         raise PlacementError([f"lose_zone: no host is in zone {asked.lose_zone}; zones are {known}"])
     return list(dict.fromkeys([*found, *asked.failed]))
-
-
-def _settle(deciding: Deciding, running: Mapping[str, int]) -> Answer:
-    """Counts of agents with `count: auto`: what the load needs, and then what availability needs on the hosts and zones there are."""
-    auto = []
-    for name, counted in deciding.inputs.fleet.counted.items():
-        demand = deciding.demands.get(name)
-        deciding.counts[name] = counted.count
-        if counted.auto and demand:
-            if demand.refused and not running[name]:
-                raise PlacementError([f"agents.{name}.count: auto: {demand.refused}"])
-            deciding.counts[name] = running[name] if demand.refused else demand.needed
-            auto += [] if demand.refused or demand.budget is None or not deciding.domains.knows(name) else [name]
-    answer = deciding.solve(deciding.counts)
-    return answer if answer.without or not auto else _available(deciding, auto, answer)
-
-
-def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
-    """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
-    misses the target then gets the fewest that are as good. Who finds no room for one more keeps nobody else from it."""
-    best: dict[str, tuple[float, int]] = {}
-    missed: list[str] = []
-    full: list[str] = []
-    for _more in range(MOST_MORE):
-        missed = []
-        for name in auto:
-            down, count = _unavailability(deciding, answer, name), deciding.counts[name]
-            if name not in best or down < 0.99 * best[name][0]:
-                best[name] = (down, count)
-            missed += [name] if down > (deciding.demands[name].budget or 0) else []
-        short = [n for n in missed if deciding.counts[n] - best[n][1] < deciding.demands[n].needed and n not in full]
-        if not short:
-            break
-        together = _grown(deciding, answer, short)
-        if together is not None:
-            answer = together
-            continue
-        for name in short:
-            alone = _grown(deciding, answer, [name]) if len(short) > 1 else None
-            answer = alone or answer
-            full += [] if alone else [name]
-    if full:
-        deciding.warnings.append(f"{', '.join(full)}: there is no room for one more, which the availability asks for")
-    back = {name: best[name][1] for name in missed if best[name][1] < deciding.counts[name]}
-    if back:
-        deciding.counts |= back
-        answer = deciding.solve(deciding.counts)
-    return answer
-
-
-def _grown(deciding: Deciding, answer: Answer, names: list[str]) -> Answer | None:
-    """With one more of each, which then is their count; None where there is no room for them."""
-    counts = deciding.counts | {name: deciding.counts[name] + 1 for name in names}
-    found = deciding.solve(counts)
-    if found.without or (found.losses and not answer.losses):
-        return None
-    deciding.counts = counts
-    return found
-
-
-def _unavailability(deciding: Deciding, answer: Answer, name: str) -> float:
-    where = deciding.up(answer.placement[name])
-    return deciding.domains.available(where, deciding.demands[name]).unavailability
 
 
 def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
