@@ -70,7 +70,7 @@ class ActionModule(PrometheusAction):
         plan["warnings"] += [
             f"{name}: is not packaged yet: what its source then holds is deployed" for name, found in contents.items() if found is None
         ]  # fmt: skip
-        return self._told(plan, fleet)
+        return self._told(plan)
 
     def _fleet(self) -> tuple[Fleet, Variables]:
         path = self.options["fleet"] or self._templar.template(self.variables.get(FLEET, ""))
@@ -96,11 +96,10 @@ class ActionModule(PrometheusAction):
             return None
         return lambda query: client.ask(prometheus.Question(query=query, time=None))
 
-    def _told(self, plan: dict[str, Any], fleet: Fleet) -> dict[str, Any]:
+    def _told(self, plan: dict[str, Any]) -> dict[str, Any]:
         as_json = self.options["format"] == "json"
         self._display.display(json.dumps(plan, indent=2) if as_json else text.report(plan))
-        path = self.options["output"]
-        path = os.path.abspath(path) if path else os.path.join(os.path.dirname(fleet.file), document.FILE)
+        path = os.path.abspath(self.options["output"])
         result: dict[str, Any] = {"plan": plan, "path": path}
         if plan["problems"]:
             return result | {"failed": True, "msg": "; ".join(plan["problems"]) + ". Nothing was written"}

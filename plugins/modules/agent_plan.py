@@ -40,8 +40,12 @@ options:
         beside the fleet, and from C(-e), whatever inventory the play itself has.
     type: path
   output:
-    description: Where the plan goes; a relative path is below the current directory. By default C(plan.json) beside the fleet.
+    description:
+      - Where the plan goes; a relative path is below the current directory.
+      - Where a directory is given as inventory (C(-i inventories/production)), Ansible takes each file in it for hosts, so the plan must
+        not be in there.
     type: path
+    default: plan.json
   format:
     description: How to print it. With V(html) it is also written as one page with plots, beside the plan.
     type: str
@@ -142,12 +146,12 @@ path:
   description: The plan's file.
   type: str
   returned: when there is a plan
-  sample: /srv/inventories/production/plan.json
+  sample: /srv/plan.json
 page:
   description: The plan's page.
   type: str
   returned: with O(format=html)
-  sample: /srv/inventories/production/plan.html
+  sample: /srv/plan.html
 plan:
   description: The plan, as it is in the file.
   type: dict
@@ -200,6 +204,18 @@ plan:
       type: list
       elements: dict
       sample: [{kind: zone, name: a, breaks: [{agent: gateway, left: 4, why: 4 are left of 5 needed}]}]
+    moves:
+      description:
+        - How many moves and restarts the placement takes (C(found)), how many any other would take at least (C(bound)), the C(gap) between
+          them, and the C(method) of the search. None where no agent has a C(count).
+      type: dict
+      sample: {found: 2, bound: 2, gap: 0, method: search}
+    use:
+      description:
+        - The highest use of a host, from 0 to 1 (C(found)), what any placement with so few moves has at least (C(bound)), and the C(gap)
+          between them as a part of that. None where no agent has a C(count).
+      type: dict
+      sample: {found: 0.571, bound: 0.571, gap: 0.0}
     lost:
       description: The hosts of O(failed), which the deploy need not reach.
       type: list

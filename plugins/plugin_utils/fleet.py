@@ -16,7 +16,7 @@ from . import fleet_goals, fleet_placement
 from .fleet_config import config_problems
 from .fleet_fields import FLEET, FleetError, Problems, Rollout, scan, settle_instances
 from .fleet_placement import Counted
-from .fleet_ports import Claim, clashes, ports_of
+from .fleet_ports import clash_lines, ports_of
 
 __all__ = ["GROUP", "Declaration", "Fleet", "FleetError", "Select", "group_of", "load"]
 
@@ -58,6 +58,8 @@ class Fleet:
     agents: dict[str, Declaration] = field(default_factory=dict)
     hosts: dict[str, list[str]] = field(default_factory=dict)
     """agent -> the hosts that it runs on"""
+    ports: dict[str, dict[str, int]] = field(default_factory=dict)
+    """agent -> its base ports by name, as far as its manifest is known"""
     counted: dict[str, Counted] = field(default_factory=dict)
     placed: fleet_placement.Placed = field(default_factory=dict)
     """agent with `count` -> host -> the indexes of its instances there"""
@@ -158,7 +160,8 @@ def load(
             manifest = None
         if manifest is not None and name not in broken:
             _check_against(name, agent, manifest, problems)
-        fleet.agents[name] = _declaration(name, agent, manifest)
+        fleet.ports[name] = {**manifest["ports"], **agent["ports"]} if manifest else {}
+        fleet.agents[name] = _declaration(name, agent, manifest, fleet.ports[name])
         if agent["count"] is not None and agent["state"] != "absent" and name not in broken:
             fleet.counted[name] = Counted(
                 agent["count"], fleet.hosts[name], agent["placement"], agent["state_portable"], auto
@@ -173,7 +176,8 @@ def load(
         # of its pattern first; what has state of its own stays on a host that has left the pattern
         fleet.hosts[name] = [host for host in dict.fromkeys([*fleet.hosts[name], *managed]) if runs.get(host)]
     _spread(fleet, managed, {name: agent["secrets"] for name, agent in given["agents"].items()})
-    _check_ports(fleet, problems)
+    for key, reason in clash_lines(fleet.declared):
+        problems.add(key, reason)
     if problems.lines:
         raise FleetError(problems.lines)
     return fleet
@@ -267,7 +271,9 @@ def _check_against(name: str, agent: Mapping[str, Any], manifest: Manifest, prob
         problems.add(c.join(f"{key}.config", where) if where else f"{key}.config", reason)
 
 
-def _declaration(name: str, agent: Mapping[str, Any], manifest: Manifest | None) -> Declaration:
+def _declaration(
+    name: str, agent: Mapping[str, Any], manifest: Manifest | None, ports: Mapping[str, int]
+) -> Declaration:
     absent = agent["state"] == "absent"
     limits = {key: value for key, value in agent["resources"].items() if value != "manifest"}
     return {
@@ -275,7 +281,7 @@ def _declaration(name: str, agent: Mapping[str, Any], manifest: Manifest | None)
         "version": agent["version"],
         "state": agent["state"],
         "instances": [] if absent else agent["instances"],
-        "ports": {} if manifest is None else ports_of({**manifest["ports"], **agent["ports"]}, agent["instances"]),
+        "ports": {} if manifest is None else ports_of(ports, agent["instances"]),
         "config": {} if absent else agent["config"],
         "resources": {**(manifest or {}).get("resources", {}), **limits},
         "rollout": agent["rollout"],
@@ -308,22 +314,3 @@ def _on_host(fleet: Fleet, name: str, indexes: tuple[int, ...]) -> Declaration:
         return whole
     instances = [str(index) for index in indexes]
     return {**whole, "instances": instances, "ports": {i: whole["ports"][i] for i in instances if i in whole["ports"]}}
-
-
-def _check_ports(fleet: Fleet, problems: Problems) -> None:
-    """Report each pair of equal ports once, with one of its hosts."""
-    alike: dict[int, list[str]] = {}
-    for host, declared in fleet.declared.items():
-        alike.setdefault(id(declared), []).append(host)
-    reported: set[tuple[Claim, Claim]] = set()
-    for hosts in alike.values():
-        for number, first, second in clashes(fleet.declared[hosts[0]]):
-            if (first, second) in reported:
-                continue
-            reported.add((first, second))
-            more = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
-            problems.add(
-                f"agents.{second.agent}.ports.{second.port}",
-                f"{number} (instance {second.instance}) is also agents.{first.agent}.ports.{first.port} "
-                f"(instance {first.instance}) on {hosts[0]}{more}",
-            )

@@ -16,6 +16,7 @@ from .fleet_placement import PLUGIN, Source, beside
 from .fleet_placement import read as read_placement
 
 FILES = ("fleet.yml", "fleet.yaml")
+_WRITTEN = (PLACEMENT, "plan.json", "plan.html")  # here, from a fleet, and so no source of one
 
 
 def document(loader: Any, path: str) -> dict[str, Any] | None:
@@ -85,7 +86,7 @@ def _sources(loader: Any, given: object, path: str) -> InventoryManager:
     named = [given] if isinstance(given, str) else given
     if not named:
         beside = [name for name in sorted(os.listdir(base)) if not IGNORED.search(os.fsencode(name))]
-        named = [name for name in beside if name not in (*FILES, PLACEMENT)]
+        named = [name for name in beside if name not in (*FILES, *_WRITTEN)]
     problems = []
     if not isinstance(named, list) or not all(isinstance(source, str) for source in named):
         raise _fleet.FleetError([f"{here}: inventory: must be a file name or a list of them"])

@@ -30,3 +30,21 @@ def clashes(declared: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Claim,
                 first = taken.setdefault(int(number), claim)
                 if first != claim:
                     yield int(number), first, claim
+
+
+def clash_lines(declared: Mapping[str, list[Any]]) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) for each pair of equal ports once, with one of its hosts. `declared`: by host; those with equal ones
+    may share the very same list."""
+    alike: dict[int, list[str]] = {}
+    for host, agents in declared.items():
+        alike.setdefault(id(agents), []).append(host)
+    reported: set[tuple[Claim, Claim]] = set()
+    for hosts in alike.values():
+        for number, first, second in clashes(declared[hosts[0]]):
+            if (first, second) in reported:
+                continue
+            reported.add((first, second))
+            more = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
+            mine, other = f"instance {second.instance}", f"agents.{first.agent}.ports.{first.port}"
+            reason = f"{number} ({mine}) is also {other} (instance {first.instance}) on {hosts[0]}{more}"
+            yield f"agents.{second.agent}.ports.{second.port}", reason

@@ -4,7 +4,7 @@
 """A fleet's agents with `count`, and its hosts' room, as a question to the placement's library."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -126,6 +126,17 @@ def described(fleet: Fleet, hostvars: Mapping[str, Mapping[str, Any]]) -> dict[s
                 variables["agentfactory_capacity"], reserved, str(variables.get("agentfactory_zone", ""))
             )
     return found
+
+
+def overfull(fleet: Fleet, given: Mapping[str, Given]) -> Iterator[str]:
+    """Hosts that are given less than what is reserved and the agents that are not placed need there, each resource in a line."""
+    for name in fleet.declared:
+        host = _host(fleet, name, given[name], "active") if name in given else Host(name, {})
+        for resource, capacity in host.capacity.items():
+            needed, unit = host.reserved.get(resource, 0), 1000 if resource == _NAME_OF_CPU else 1
+            if needed > capacity:
+                more = f"{needed / unit:g}, and it has {capacity / unit:g}"
+                yield f"{name}: what is reserved and its agents with `instances` need more {resource} than there is: {more}"
 
 
 def _host(fleet: Fleet, name: str, given: Given, state: Literal["active", "drained", "failed"]) -> Host:

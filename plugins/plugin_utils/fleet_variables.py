@@ -4,11 +4,15 @@
 """Hosts' variables as a plan and the deploy that carries it out both read them: from the fleet's own sources, the `group_vars` and
 `host_vars` beside the fleet and beside those, and `-e`. So the same fleet has the same ones, whatever `-i` names."""
 
+import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
+from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import InventoryManager
+from ansible.parsing.vault import is_encrypted_file
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
@@ -48,14 +52,33 @@ class Variables:
 
     def behind(self, host: str, value: Any) -> dict[str, Any]:
         """The variables that templates in a value name, and those in them, as they are written: what a change of the value can come
-        from without a change of its text. No lookup is run, and nothing vaulted is opened."""
+        from without a change of its text. No lookup is run. Of what is vaulted it has no plain text: a string is as it is encrypted,
+        and what is in a file that is encrypted as a whole is left out."""
         raw, found, waiting = self.raw(host), {}, [value]
         while waiting:
             for name in _names(waiting.pop()):
                 if name in raw and name not in found and name not in _OF_THE_RUN and not name.startswith("ansible_"):
-                    found[name] = raw[name]
+                    found[name] = _veiled(raw[name])
                     waiting.append(raw[name])
         return found
+
+
+def _veiled(value: Any) -> Any:
+    """Without what is in encrypted files, for a digest of it could be guessed from."""
+    if isinstance(value, Mapping):
+        return {key: _veiled(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_veiled(one) for one in value]
+    origin = Origin.get_tag(value)
+    return None if origin is not None and origin.path and _encrypted(origin.path) else value
+
+
+@cache
+def _encrypted(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as stream:
+        return bool(is_encrypted_file(stream))
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -47,7 +47,8 @@ class Planned:
         self.fleet.write({"probe-agent": {**AGENT, **changes}}, inventory=str(self.inventory))
 
     def plan(self, *arguments: str) -> Result:
-        return self.fleet.run("plan", "-e", f"fleet={self.fleet.file}", *arguments, inventory=self.inventory)
+        where = ("-e", f"fleet={self.fleet.file}", "-e", f"output={self.file}")
+        return self.fleet.run("plan", *where, *arguments, inventory=self.inventory)
 
     def deploy(self, *arguments: str) -> Result:
         return self.fleet.deploy("-e", f"plan={self.file}", *arguments)

@@ -60,7 +60,8 @@ def solve(problem: Problem, *, proof: bool | None = None) -> Answer:
 def _search(problem: Problem, *, proof: bool) -> _Found:
     """Where agents that want to be spread evenly have no place, let go of that as little as makes a difference.
 
-    That is found without the exact search, which then has a look at the result.
+    That is found without the exact search, which then has a look at the result. Where it is not found, the exact search is asked too: only
+    that there is no room without any even spread proves that there is none.
     """
     best = _place(build(problem), proof=proof, relaxed={})
     free: dict[str, int] = {}
@@ -77,19 +78,25 @@ def _search(problem: Problem, *, proof: bool) -> _Found:
         if found.key[0] >= best.key[0]:
             break
         best = found
-    if not best.relaxed:
-        return best
-    best = _as_even_as_possible(problem, best)
-    return _place(best.state.grid, proof=True, relaxed=best.relaxed) if proof else best
+    no_room, asked = best.no_room, False
+    even = {agent.name: agent.count for agent in problem.agents if agent.spread == "even"}
+    if proof and even and best.key[0]:
+        found = _place(build(problem, even), proof=True, relaxed=even)
+        no_room, asked = found.no_room, found.key[0] < best.key[0]
+        best = found if asked else best
+    if best.relaxed:
+        best = _as_even_as_possible(problem, best, proof=asked)
+        best = _place(best.state.grid, proof=True, relaxed=best.relaxed) if proof else best
+    return replace(best, no_room=no_room)
 
 
-def _as_even_as_possible(problem: Problem, best: _Found) -> _Found:
-    """The smallest difference of zones with which as many are placed as with any."""
+def _as_even_as_possible(problem: Problem, best: _Found, *, proof: bool) -> _Found:
+    """The smallest difference of zones with which as many are placed as with any. `proof`: only the exact search finds them."""
     low, high = EVEN_SKEW + 1, max(best.relaxed.values())
     while low < high:
         middle = (low + high) // 2
         relaxed = {name: min(middle, count) for name, count in best.relaxed.items()}
-        found = _place(build(problem, relaxed), proof=False, relaxed=relaxed)
+        found = _place(build(problem, relaxed), proof=proof, relaxed=relaxed)
         if found.key[0] <= best.key[0]:
             best, high = found, middle
         else:

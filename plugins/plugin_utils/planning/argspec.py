@@ -10,7 +10,7 @@ from ..prometheus_argspec import PROMETHEUS, PROMETHEUS_RULES
 
 AGENT_PLAN: dict[str, Any] = {
     "fleet": {"type": "path"},
-    "output": {"type": "path"},
+    "output": {"type": "path", "default": "plan.json"},
     "format": {"type": "str", "choices": ["table", "json", "html"], "default": "table"},
     "load_factor": {"type": "float", "default": 1.0},
     "drain": ONLY,

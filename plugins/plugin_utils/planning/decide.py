@@ -11,11 +11,14 @@ from .. import placement
 from ..capacity.study import Ask
 from ..fleet import Fleet
 from ..fleet_placement import Placed, current
+from ..fleet_ports import clash_lines
 from ..fleet_problem import Given, concerned, problem
 from ..placement import Answer, PlacementError
 from ..placement import text as placement_text
+from ..placement.grid import PPM
 from ..reliability.structure import INSTANCE
 from . import doubts
+from .counts import settle
 from .demand import Demand, demands
 from .document import FORMAT
 from .domains import Domains, Where
@@ -23,8 +26,6 @@ from .expect import agent_row, host_rows, rollout
 from .more import bought
 from .observed import Seen, watched
 from .onepass import Pass, one_pass
-
-MOST_MORE = 50  # instances beyond what the load needs, for a target of availability
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,15 @@ def decide(inputs: Inputs, asked: Asked) -> dict[str, Any]:
     deciding = Deciding(inputs, asked, wanted, domains, _failed(inputs, asked), seen)
     deciding.warnings += [f"{name}: {doubt}" for name, one in seen.items() for doubt in one.doubts]
     deciding.warnings += [f"{name}: {note}" for name, demand in wanted.items() for note in demand.notes]
-    deciding.warnings += [f"{name}: refused: {d.refused}" for name, d in wanted.items() if d.refused]
-    answer = _settle(deciding, running) if fleet.counted else None
+    deciding.warnings += [
+        f"{name}: refused: {demand.refused}"
+        + ("; so nothing is said of its promise, nor of losses that break it" if demand.unknown else "")
+        for name, demand in wanted.items() if demand.refused
+    ]  # fmt: skip
+    answer = settle(deciding, running) if fleet.counted else None
     made = one_pass(answer.problem, answer.order.steps) if answer else Pass()
+    # what is stopped is as many as if it ran, and promises nothing
+    deciding.demands = {name: one for name, one in wanted.items() if fleet.agents[name]["state"] == "started"}
     return _told(deciding, answer, made)
 
 
@@ -148,56 +155,6 @@ def _failed(inputs: Inputs, asked: Asked) -> list[str]:
     return list(dict.fromkeys([*found, *asked.failed]))
 
 
-def _settle(deciding: Deciding, running: Mapping[str, int]) -> Answer:
-    """Counts of agents with `count: auto`: what the load needs, and then what availability needs on the hosts and zones there are."""
-    auto = []
-    for name, counted in deciding.inputs.fleet.counted.items():
-        demand = deciding.demands.get(name)
-        deciding.counts[name] = counted.count
-        if counted.auto and demand:
-            if demand.refused and not running[name]:
-                raise PlacementError([f"agents.{name}.count: auto: {demand.refused}"])
-            deciding.counts[name] = running[name] if demand.refused else demand.needed
-            auto += [] if demand.refused or demand.budget is None or not deciding.domains.knows(name) else [name]
-    answer = deciding.solve(deciding.counts)
-    return answer if answer.without or not auto else _available(deciding, auto, answer)
-
-
-def _available(deciding: Deciding, auto: list[str], answer: Answer) -> Answer:
-    """One more at a time while the target is missed. A whole second set without a gain shows that more do not help; who
-    misses the target then gets the fewest that are as good."""
-    best: dict[str, tuple[float, int]] = {}
-    missed: list[str] = []
-    for _more in range(MOST_MORE):
-        missed = []
-        for name in auto:
-            down, count = _unavailability(deciding, answer, name), deciding.counts[name]
-            if name not in best or down < 0.99 * best[name][0]:
-                best[name] = (down, count)
-            missed += [name] if down > (deciding.demands[name].budget or 0) else []
-        short = [n for n in missed if deciding.counts[n] - best[n][1] < deciding.demands[n].needed]
-        if not short:
-            break
-        counts = deciding.counts | {name: deciding.counts[name] + 1 for name in short}
-        found = deciding.solve(counts)
-        if found.without or (found.losses and not answer.losses):
-            deciding.warnings.append(
-                f"{', '.join(short)}: there is no room for one more, which the availability asks for"
-            )
-            break
-        answer, deciding.counts = found, counts
-    back = {name: best[name][1] for name in missed if best[name][1] < deciding.counts[name]}
-    if back:
-        deciding.counts |= back
-        answer = deciding.solve(deciding.counts)
-    return answer
-
-
-def _unavailability(deciding: Deciding, answer: Answer, name: str) -> float:
-    where = deciding.up(answer.placement[name])
-    return deciding.domains.available(where, deciding.demands[name]).unavailability
-
-
 def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, Any]:
     """The plan as plain data."""
     inputs, asked, places = deciding.inputs, deciding.asked, deciding.places(answer)
@@ -214,23 +171,58 @@ def _told(deciding: Deciding, answer: Answer | None, made: Pass) -> dict[str, An
             "host_loss": asked.host_loss,
         },
         "counts": dict(deciding.counts),
-        "placement": {name: _by_host(there) for name, there in made.placement.items()},
+        "placement": {name: _by_host(_still(there, inputs.fleet)) for name, there in made.placement.items()},
         "portable": [name for name, counted in inputs.fleet.counted.items() if counted.state_portable],
         "host_order": list(inputs.fleet.declared),
         "lost": list(asked.failed),
         "steps": steps,
         "waiting": [_step(step) for step in made.left],
         "fixed": stuck,
-        "problems": [line for line in placement_text.problems(answer) if not line.startswith("stuck:")] if answer else [],
+        "problems": [*_problems(answer), *_clashes(inputs.fleet, made)] if answer else [],
         "agents": [_agent(deciding, name, places.get(name, {}), hosts) for name in inputs.fleet.agents],
         "hosts": host_rows(answer, made) if answer else [],
         "losses": deciding.domains.losses(places, deciding.demands),
-        "moves": {"found": answer.moves, "bound": answer.bounds.moves, "method": answer.method} if answer else None,
+        **_quality(answer),
         "one_more": bought(answer, asked.one_more) if answer and asked.one_more else None,
         "rollout": rollout(inputs.fleet, steps, inputs.health),
         "warnings": [*deciding.warnings, *doubts.doubts(deciding, answer, made, places)],
         "assumptions": _assumptions(deciding, answer),
     }  # fmt: skip
+
+
+def _still(there: Mapping[int, str], fleet: Fleet) -> dict[int, str]:
+    """Without what waits for room and was on a host that the fleet does not manage any more: it has no place until then."""
+    return {index: host for index, host in there.items() if host in fleet.declared}
+
+
+def _quality(answer: Answer | None) -> dict[str, Any]:
+    """How far from the best that can be."""
+    if answer is None:
+        return {"moves": None, "use": None}
+    bounds, gaps = answer.bounds, answer.gaps
+    use = {"found": answer.max_utilisation, "bound": bounds.max_utilisation, "gap": gaps["max_utilisation"]}
+    return {
+        "moves": {"found": answer.moves, "bound": bounds.moves, "gap": gaps["moves"], "method": answer.method},
+        "use": {key: value / PPM for key, value in use.items()},
+    }
+
+
+def _problems(answer: Answer) -> Iterator[str]:
+    return (line for line in placement_text.problems(answer) if not line.startswith("stuck:"))
+
+
+def _clashes(fleet: Fleet, made: Pass) -> Iterator[str]:
+    """Two that would want one port of a host: where instances go is decided by their needs, and their ports follow."""
+    there: dict[str, list[Mapping[str, Any]]] = {
+        host: [agent for agent in declared if agent["name"] not in fleet.counted]
+        for host, declared in fleet.declared.items()
+    }
+    for name, placed in made.placement.items():
+        for host, indexes in _by_host(placed).items():
+            ports = {str(index): {port: base + index for port, base in fleet.ports[name].items()} for index in indexes}
+            there.setdefault(host, []).append({"name": name, "ports": ports})
+    for key, reason in clash_lines(there):
+        yield f"{key}: {reason}: give one of them another base port, or other hosts"
 
 
 def _step(step: placement.Step) -> dict[str, Any]:

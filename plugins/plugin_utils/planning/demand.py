@@ -32,6 +32,11 @@ class Demand:
     basis: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody can say if it keeps its promise: its data are refused."""
+        return bool(self.refused) and self.workload is None
+
     @cached_property
     def _known(self) -> dict[int, Figures | None]:
         return {}
@@ -121,7 +126,9 @@ def _take(demand: Demand, answer: Mapping[str, Any], load: Mapping[str, Any]) ->
         inputs["arrival_scv"], inputs["service_scv"], load["queue_limit"], load["service_law"],
         Burst(**load["burst"]) if load["burst"] else None, load["batch"],
     )  # fmt: skip
-    source = f"measured over {inputs['window']}" if inputs["source"] == "prometheus" else "numbers as given"
+    source = "numbers as given"
+    if inputs["source"] == "prometheus":
+        source = f"measured over {inputs['window']} in {inputs['measured']['requests']:.0f} requests"
     demand.basis = [
         f"{answer['rate']:.4g} requests/s of {answer['service_time']:.4g} s ({source}, confidence: {inputs['confidence']})"
     ]

@@ -16,8 +16,7 @@ from ..fleet_fields import FleetError
 from ..fleet_placement import Placed, Source
 
 FORMAT = 2
-FILE = "plan.json"
-_CLEAR = ("version", "state", "count", "instances")
+_CLEAR = ("version", "state", "count", "instances", "ports")
 _KEYS = {
     "format": int,
     "identity": dict,
@@ -29,6 +28,7 @@ _KEYS = {
     "host_order": list,
     "lost": list,
 }
+_MADE_OF = ("environment", "agents", "artifacts", "placement", "reliability", "hosts")
 Identity = dict[str, Any]
 
 
@@ -50,8 +50,9 @@ def identity(
     agents = {}
     for name, declared in fleet.agents.items():
         counted = fleet.counted.get(name)
-        parts: dict[str, Any] = {key: value for key, value in declared.items() if key not in ("name", "ports")}
+        parts: dict[str, Any] = {key: value for key, value in declared.items() if key != "name"}
         parts |= {"hosts": counted.hosts if counted else fleet.hosts[name], **fleet.goals.get(name, {})}
+        parts |= {"ports": fleet.ports[name]}
         if counted:
             del parts["instances"]
             parts |= {"count": "auto" if counted.auto else counted.count, "placement": counted.rules}
@@ -113,6 +114,8 @@ def load(path: str, label: str) -> dict[str, Any]:
         raise FleetError([f"{label}: is of format {found['format']}, and {FORMAT} is understood: plan again"])
     if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in _KEYS.items()):
         raise FleetError([f"{label}: is not a plan: it lacks one of {', '.join(_KEYS)}"])
+    if lacking := [key for key in _MADE_OF if key not in found["identity"]]:
+        raise FleetError([f"{label}: is not a plan: its identity lacks {', '.join(lacking)}"])
     if found["what_if"]:
         raise FleetError([f"{label}: says what would be ({', '.join(found['what_if'])}), and is not to be carried out"])
     return found
@@ -120,9 +123,10 @@ def load(path: str, label: str) -> dict[str, Any]:
 
 def source(plan: Mapping[str, Any], label: str) -> Source:
     """Where the fleet is placed once the plan is carried out."""
+    there = {name: {i for on in hosts.values() for i in on} for name, hosts in plan["placement"].items()}
     waiting: dict[str, list[int]] = {}
     for step in plan["waiting"]:
-        if step["kind"] == "new":
+        if step["index"] not in there.get(step["agent"], ()):
             waiting.setdefault(step["agent"], []).append(step["index"])
     return Source(plan["placement"], label, waiting)
 

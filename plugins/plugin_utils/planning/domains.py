@@ -60,7 +60,8 @@ class Domains:
         return {host: number for host, number in found.items() if number}
 
     def losses(self, places: Mapping[str, Where], demands: Mapping[str, Demand]) -> list[dict[str, Any]]:
-        """Each single host or zone whose loss breaks somebody's promise, until what it ran is placed anew."""
+        """Each single host or zone whose loss breaks somebody's promise, until what it ran is placed anew. Of one whose data are
+        refused only the loss of all is known to."""
         found = []
         hosts = list(dict.fromkeys(host for where in places.values() for host in where))
         zones = list(dict.fromkeys(self.zones[host] for host in hosts if self.zones.get(host)))
@@ -72,7 +73,7 @@ class Domains:
                 where = places.get(agent, {})
                 there = sum(count for host, count in where.items() if host in gone)
                 left = sum(where.values()) - there
-                if there and (why := demand.why_not(left)):
+                if there and not (demand.unknown and left) and (why := demand.why_not(left)):
                     breaks.append({"agent": agent, "left": left, "why": why})
             if breaks:
                 found.append({"kind": kind, "name": name, "breaks": breaks})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..fleet_placement import current
-from ..fleet_problem import gone
+from ..fleet_problem import gone, overfull
 from ..placement import Answer
 from .domains import Where
 from .onepass import Pass
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def doubts(deciding: "Deciding", answer: Answer | None, made: Pass, places: Mapping[str, Where]) -> Iterator[str]:
     """All of them, of a plan that is decided."""
+    yield from overfull(deciding.inputs.fleet, deciding.inputs.given)
     yield from _gone(deciding)
     yield from _staying(deciding)
     yield from _lost(deciding, answer.stuck if answer else [])

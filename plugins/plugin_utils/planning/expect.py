@@ -22,7 +22,7 @@ POINTS = 12
 def agent_row(
     name: str, demand: Demand | None, where: Where, domains: Domains, hosts: Iterable[str], *, auto: bool
 ) -> dict[str, Any]:
-    """One agent so placed. Times are seconds."""
+    """One agent so placed. Times are seconds. Where it is refused to say how many it needs, nothing is expected that follows from that."""
     count = sum(where.values())
     row: dict[str, Any] = {"name": name, "count": count, "auto": auto, "needed": None, "hosts": len(where)}
     if demand is None or not count:
@@ -38,8 +38,10 @@ def agent_row(
         }  # fmt: skip
     if figures and demand.workload and demand.workload.room is not None:
         row["loss"] = figures.loss
-    if demand.slo:
+    if demand.slo and not demand.unknown:
         row["slo"] = {"measure": demand.slo.name, "below": demand.slo.below, "kept": not demand.why_not(count)}
+    if demand.refused:
+        return row
     if domains.knows(name):
         found = domains.available(where, demand, demand.budget)
         row["availability"] = {

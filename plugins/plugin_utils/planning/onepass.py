@@ -25,14 +25,18 @@ class Pass:
 
 
 def one_pass(problem: Problem, steps: Iterable[Step]) -> Pass:
-    """The first step of an order always fits, so plan after plan comes to the end."""
+    """The first step of an order always fits, and none is taken to where one that is left needs room: so what is left can still go in
+    the same order, and plan after plan comes to the end."""
     found = Pass(placement={agent.name: dict(problem.current.get(agent.name, {})) for agent in problem.agents})
     agents = {agent.name: agent for agent in problem.agents}
     room = _Room(problem)
     touched: set[str] = set()
+    awaited: set[str | None] = set()
     for step in steps:
-        if step.instance in touched or not room.take(agents[step.agent], step):
+        waits = step.instance in touched or (step.target is not None and step.target in awaited)
+        if waits or not room.take(agents[step.agent], step):
             found.left.append(step)
+            awaited.add(step.target)
         else:
             found.steps.append(step)
             found.placement[step.agent].pop(step.index, None)

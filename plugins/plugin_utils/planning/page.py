@@ -18,6 +18,7 @@ def model(plan: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows."""
     return {
         "plan": plan, "question": text.question(plan), "summary": text.summary(plan),
+        "quality": text.quality(plan),
         "agents": (text.AGENT_TITLES, [text.agent_cells(agent) for agent in plan["agents"]]),
         "hosts": (text.HOST_TITLES, [text.host_cells(host) for host in plan["hosts"]]),
         "losses": [text.loss(one) for one in plan["losses"]],

@@ -49,6 +49,7 @@ def _head(plan: Plan) -> Iterator[str]:
     said = question(plan)
     yield f"Plan of {plan['environment']}{': ' if said else ''}{said}"
     yield summary(plan)
+    yield from filter(None, [quality(plan)])
     yield ""
 
 
@@ -66,6 +67,10 @@ def question(plan: Plan) -> str:
 def summary(plan: Plan) -> str:
     """What is to be done, in a line."""
     if not plan["steps"]:
+        if plan["problems"]:
+            return "Nothing can be done: see below what cannot be"
+        if plan["waiting"] or plan["fixed"]:
+            return "Nothing can be done: what should move is fixed or waits for room"
         return "Nothing to do: everything is where it should be"
     kinds = {
         kind: sum(step["kind"] == kind for step in plan["steps"])
@@ -75,6 +80,17 @@ def summary(plan: Plan) -> str:
     went = plan["rollout"]
     took = f"{went['seconds']['least']:.0f} to {went['seconds']['most']:.0f} s"
     return f"{parts} on {len(went['hosts'])} hosts in {len(went['waves'])} waves, {took}"
+
+
+def quality(plan: Plan) -> str:
+    """How far the placement is from the lower bounds, in a line; empty where there is none."""
+    moves, use = plan["moves"], plan["use"]
+    if moves is None or plan["problems"]:
+        return ""
+    return (
+        f"moves {moves['found']}, at best {moves['bound']} ({moves['gap']} apart); highest use {use['found']:.1%}, "
+        f"at best {use['bound']:.1%} ({use['gap']:.1%} apart); by {moves['method']}"
+    )
 
 
 AGENT_TITLES = ("AGENT", "COUNT", "NEEDED", "USED", "PROMISE", "EXPECTED", "DOWN A MONTH", "OF BUDGET")

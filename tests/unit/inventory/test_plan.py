@@ -26,7 +26,6 @@ all:
 """
 FLEET = """
 plugin: agentfactory.core.fleet
-inventory: hosts.yml
 environment: lab
 artifacts: ../dist
 agents:
@@ -58,8 +57,8 @@ class Project:
         command = ("ansible-playbook", "agentfactory.core.plan", "-i", "inv/hosts.yml", "-e", "fleet=inv/fleet.yml")
         return self.run(*command, *arguments)
 
-    def inventory(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run("ansible-inventory", "-i", "inv/fleet.yml", "--list", *arguments)
+    def inventory(self, *arguments: str, source: str = "inv/fleet.yml") -> subprocess.CompletedProcess[str]:
+        return self.run("ansible-inventory", "-i", source, "--list", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +67,26 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_a_plan_is_written_once_and_read_by_the_fleet(project: Project) -> None:
-    file, page = project.root / "inv/plan.json", project.root / "inv/plan.html"
+    file, page = project.root / "plan.json", project.root / "plan.html"
     dry = project.plan("--check")
     assert dry.returncode == 0, dry.stdout + dry.stderr
-    assert "inv/plan.json would be written" in dry.stdout
+    assert "plan.json would be written" in dry.stdout
     assert not file.exists()
     made = project.plan("-e", "format=html")
     assert made.returncode == 0, made.stdout + made.stderr
     assert "gateway  5 (auto)  5" in made.stdout
     assert page.read_text().startswith("<!doctype html>")
     again = project.plan("-e", "format=html")
-    assert "inv/plan.json is as it was" in again.stdout
+    assert "plan.json is as it was" in again.stdout
     assert "changed=0" in again.stdout
     assert not (project.root / "inv/placement.yml").exists(), "a plan moves nothing"
 
     without = project.inventory()
     assert without.returncode == 4
     assert "run the plan first" in without.stderr
-    hostvars = json.loads(project.inventory("-e", "plan=inv/plan.json").stdout)["_meta"]["hostvars"]
+    with_it = project.inventory("-e", "plan=plan.json", source="inv")
+    assert "WARNING" not in with_it.stderr, "the plan is in no directory of hosts"
+    hostvars = json.loads(with_it.stdout)["_meta"]["hostvars"]
     runs = {
         name: [int(i["__ansible_unsafe"]) for i in v["agentfactory_agents"][0]["instances"]]
         for name, v in hostvars.items()
@@ -94,21 +95,19 @@ def test_a_plan_is_written_once_and_read_by_the_fleet(project: Project) -> None:
 
 
 def test_a_fleet_that_moved_is_refused_before_anything_is_done(project: Project) -> None:
-    if not (project.root / "inv/plan.json").exists():
+    if not (project.root / "plan.json").exists():
         assert project.plan().returncode == 0
     project.fleet.write_text(FLEET.replace("config: {}", "config: {x: 1}").replace("rate: 40", "rate: 50"))
-    refused = project.run(
-        "ansible-playbook", "agentfactory.core.deploy", "-i", "inv/fleet.yml", "-e", "plan=inv/plan.json"
-    )
+    refused = project.run("ansible-playbook", "agentfactory.core.deploy", "-i", "inv/fleet.yml", "-e", "plan=plan.json")
     project.fleet.write_text(FLEET)
     assert (refused.returncode, refused.stdout) == (4, "")
     assert "nothing was touched (2 problems)" in refused.stderr
     for key in ("config", "load"):
-        assert f"inv/plan.json: agents.gateway.{key}: has changed since the plan was made; plan again" in refused.stderr
+        assert f"plan.json: agents.gateway.{key}: has changed since the plan was made; plan again" in refused.stderr
 
 
 def test_what_hosts_are_given_is_part_of_a_plan(project: Project) -> None:
-    """Wherever it is given: a plan is made with the hosts' file, and carried out with the fleet's."""
+    """Wherever it is given: a plan is made with the hosts' file, and carried out with the fleet's, beside which it may be."""
     variables, hosts = project.root / "inv/group_vars/all.yml", project.root / "inv/hosts.yml"
     variables.parent.mkdir()
     variables.write_text("point: 1\n")
@@ -116,7 +115,7 @@ def test_what_hosts_are_given_is_part_of_a_plan(project: Project) -> None:
     named = HOSTS.replace("cores: 2", "cores: 2, of_all: '{{ point }}'")
     hosts.write_text(named)
     try:
-        made = project.plan()
+        made = project.plan("-e", "output=inv/plan.json", "-e", "format=html")
         assert made.returncode == 0, made.stdout + made.stderr
         assert project.inventory("-e", "plan=inv/plan.json").returncode == 0
         hosts.write_text(named.replace("zone: c", "zone: b"))
@@ -134,6 +133,7 @@ def test_what_hosts_are_given_is_part_of_a_plan(project: Project) -> None:
         hosts.write_text(HOSTS)
         project.fleet.write_text(FLEET)
         (project.root / "inv/plan.json").unlink()
+        (project.root / "inv/plan.html").unlink()
 
 
 def test_questions_that_cannot_be_answered(project: Project) -> None:

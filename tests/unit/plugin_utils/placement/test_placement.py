@@ -130,6 +130,23 @@ def test_rather_less_even_than_not_placed() -> None:
     assert not solved(replace(problem, agents=(agent("a", 5, 2, spread=1),))).possible
 
 
+def test_rather_less_even_than_not_placed_is_asked_of_the_exact_search_too() -> None:
+    """The search does not find the one placement there is; the exact one with everything even proves nothing about it."""
+    there = [
+        Host(f"h{i}", {"c": c, "m": m}, zone=zone)
+        for i, (c, m, zone) in enumerate([(8, 7, "b"), (9, 3, "a"), (2, 4, "a")])
+    ]
+    one = Agent("one", 1, {"c": 2, "m": 4}, spread="even")
+    agents = [one, Agent("two", 2, {"m": 2}, spread="even", surge=True)]
+    problem = Problem(tuple(there), tuple(agents), {"one": {}, "two": {0: "h2", 1: "h1"}})
+    answer = solve(problem, proof=True)
+    assert (answer.without, answer.relaxed) == ([], {"two": 2})
+    assert answer.placement == {"one": {0: "h2"}, "two": {0: "h0", 1: "h0"}}
+    assert check(problem, answer.placement, answer.relaxed) == []
+    more = replace(problem, agents=(*agents, Agent("three", 1, {"m": 4}, spread="even")))
+    assert [short.certain for short in solve(more, proof=True).without] == [True]
+
+
 def test_a_zone_that_is_drained_is_no_zone_to_spread_over() -> None:
     problem = Problem(hosts(9, 9, 9, zones="abc"), (agent("a", 6, 1, spread="even"),))
     placed = replace(problem, current=solved(problem).placement)

@@ -16,13 +16,16 @@ from ansible_collections.agentfactory.core.plugins.plugin_utils import fleet, mo
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity import answers
 from ansible_collections.agentfactory.core.plugins.plugin_utils.capacity.simulation import simulate
 from ansible_collections.agentfactory.core.plugins.plugin_utils.placement import Agent, Host, Problem, Step
-from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, text
+from ansible_collections.agentfactory.core.plugins.plugin_utils.planning import document, page, text
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.demand import demands
 from ansible_collections.agentfactory.core.plugins.plugin_utils.planning.onepass import one_pass
 
 from .conftest import GATEWAY, Plan, Read
 
 SPREAD = {"gateway": {"h1": [0, 3], "h2": [1, 4], "h3": [2]}}
+
+
+MADE_OF = dict.fromkeys(("environment", "agents", "artifacts", "placement", "reliability", "hosts"), "")
 
 
 def gateway(**changes: Any) -> dict[str, Any]:
@@ -67,10 +70,41 @@ def test_no_room_for_what_availability_asks_is_said(plan: Plan) -> None:
     assert any("no room for one more" in line for line in made["warnings"])
 
 
+def test_who_finds_no_room_keeps_nobody_else_from_it(plan: Plan) -> None:
+    many = {"version": "1.0", "count": "auto", "slo": {"needed": 1, "availability": 0.99999}}
+    y = {**many, "hosts": "h2,h3"}
+    made = plan({"x": {**many, "hosts": "h1", "resources": {"cpu": 4}}, "y": y})
+    assert made["counts"] == {"x": 1, **plan({"y": y})["counts"]}
+    assert made["counts"]["y"] > 1
+    assert [line for line in made["warnings"] if "no room" in line] == [
+        "x: there is no room for one more, which the availability asks for"
+    ]
+
+
 def test_no_room_at_all_is_a_problem(plan: Plan) -> None:
     made = plan(cpu=0.5)
     assert made["problems"]
     assert "no place for 2 of gateway" in made["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("base", "number", "clashes"), [(8081, 1, True), (8082, 1, False), (8079, 1, False), (8079, 2, True)]
+)
+def test_two_that_would_want_one_port_of_a_host_are_a_problem(
+    plan: Plan, read: Read, base: int, number: int, clashes: bool
+) -> None:
+    """And not one that only the deploy finds: it reads what is planned without a problem."""
+    agents = {
+        "a": {"version": "1.0", "hosts": "h2", "count": 2},
+        "b": {"version": "1.0", "hosts": "h2", "count": number, "ports": {"http": base}},
+    }
+    made = plan(agents)
+    if clashes:
+        assert "agents.b.ports.http: 808" in made["problems"][0]
+        assert "is also agents.a.ports.http" in made["problems"][0]
+    else:
+        assert made["problems"] == []
+        read(agents, source=document.source(made, "plan.json"))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +164,39 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(plan: Plan) -> None:
     assert again["steps"] == []
     assert again["placement"] == first["placement"]
     assert text.summary(again).startswith("Nothing to do")
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "said"),
+    [
+        ({"count": 3, "resources": {"cpu": 9}}, {}, "Nothing can be done: see below what cannot be"),
+        (
+            {"count": 5, "state_portable": False}, {"drain": ("h1",)},
+            "Nothing can be done: what should move is fixed or waits for room",
+        ),
+    ],
+)  # fmt: skip
+def test_that_nothing_can_be_done_is_not_that_all_is_well(
+    plan: Plan, changes: dict[str, Any], asked: dict[str, Any], said: str
+) -> None:
+    made = plan(gateway(**changes), None if "resources" in changes else SPREAD, **asked)
+    assert (made["steps"], text.summary(made)) == ([], said)
+
+
+def test_hosts_that_agents_with_instances_overfill_are_named(plan: Plan) -> None:
+    for cpu, warned in ((2, []), (2.5, ["h1", "h2"])):
+        watch = {"version": "1.0", "hosts": "h1,h2", "instances": 2, "ports": {"http": 9090}, "resources": {"cpu": cpu}}
+        made = plan({"watch": watch, **gateway(count=1, hosts="h3")})
+        said = [line for line in made["warnings"] if "need more cpu than there is: 5, and it has 4" in line]
+        assert [line.partition(":")[0] for line in said] == warned
+
+
+def test_what_is_stopped_is_counted_and_promises_nothing(plan: Plan) -> None:
+    slo = {"below": 0.2, "availability": 0.999}
+    made = plan(gateway(state="stopped", slo=slo))
+    assert made["counts"] == plan(gateway(slo=slo))["counts"]
+    assert set(made["agents"][0]) == {"name", "count", "auto", "needed", "hosts"}
+    assert (made["losses"], made["warnings"]) == ([], [])
 
 
 def test_a_drain_empties_the_host_and_moves_nobody_else(plan: Plan) -> None:
@@ -213,12 +280,29 @@ def test_what_runs_on_a_host_that_left_the_fleet_is_lost_and_said(plan: Plan) ->
         plan(gateway(count=2, hosts="h2,h3", state_portable=False), LEFT, keys=keys)
 
 
+def test_what_waits_for_room_and_was_on_a_host_that_is_not_managed_has_no_place_until_then(
+    plan: Plan, read: Read
+) -> None:
+    agents = {
+        "a": {"version": "1.0", "hosts": "h2", "count": 1, "ports": {"http": 7000}},
+        "b": {"version": "1.0", "hosts": "h2,h3", "count": 1},
+    }
+    keys: dict[str, Any] = {"managed": "h2,h3"}
+    made = plan(agents, {"a": {"h1": [0]}, "b": {"h2": [0]}}, cpu=0.5, keys=keys)
+    assert [step["text"] for step in made["waiting"]] == ["restart a@0 on h2 (h1 is lost)"]
+    assert made["placement"] == {"a": {}, "b": {"h3": [0]}}
+    found = read(agents, source=document.source(made, "plan.json"), **keys)
+    assert found.hosts == {"a": [], "b": ["h3"]}
+    after = plan(agents, made["placement"], cpu=0.5, keys=keys)
+    assert [step["text"] for step in after["steps"]] == ["new a@0 on h2"]
+
+
 def test_a_lost_zone_is_only_a_what_if(plan: Plan, tmp_path: Path) -> None:
     made = plan(None, SPREAD, lose_zone="a")
     assert made["what_if"] == ["lose_zone=a"]
     assert {step["kind"] for step in made["steps"]} == {"restart"}
     file = tmp_path / "plan.json"
-    file.write_text(document.render({**made, "identity": {}}))
+    file.write_text(document.render({**made, "identity": MADE_OF}))
     with pytest.raises(fleet.FleetError, match="is not to be carried out"):
         document.load(str(file), "plan.json")
     with pytest.raises(placement.PlacementError, match="zones are a, b, c"):
@@ -232,7 +316,7 @@ def test_a_lost_host_is_planned_around_and_the_plan_is_carried_out(plan: Plan, t
     assert "h1" not in made["rollout"]["hosts"]
     assert "lost: h1" in text.report(made)
     file = tmp_path / "plan.json"
-    file.write_text(document.render({**made, "identity": {}}))
+    file.write_text(document.render({**made, "identity": MADE_OF}))
     assert document.load(str(file), "plan.json")["lost"] == ["h1"]
     with pytest.raises(placement.PlacementError, match="failed: h9 is no host of the fleet"):
         plan(failed=("h9",))
@@ -326,6 +410,21 @@ def test_moves_that_wait_for_each_others_room_take_two_plans() -> None:
     assert (found.steps, found.left) == ([], steps)
 
 
+def test_nothing_takes_the_room_that_what_waits_needs() -> None:
+    """The hop waits, for h1 holds a@2 until the deploy is over. With a@0 there it would have nowhere to go, and no plan would help."""
+    hosts = (Host("h0", {"cpu": 4}), Host("h1", {"cpu": 6}), Host("h2", {"cpu": 6}))
+    agents = (Agent("a", 1, {"cpu": 1}), Agent("b", 1, {"cpu": 2}), Agent("c", 2, {"cpu": 4}, hosts=("h1", "h0")))
+    problem = Problem(hosts, agents, {"a": {1: "h2", 2: "h1"}, "b": {0: "h0"}, "c": {0: "h2", 1: "h1"}})
+    left = [
+        Step("hop", "b", 0, "h0", "h1"), Step("move", "c", 0, "h2", "h0"), Step("move", "b", 0, "h1", "h2"),
+        Step("new", "a", 0, None, "h1"),
+    ]  # fmt: skip
+    found = one_pass(problem, [Step("remove", "a", 2, "h1", None), *left])
+    assert found.left == left
+    later = one_pass(replace(problem, current=found.placement), left)
+    assert later.steps == [left[0]]
+
+
 def test_what_waits_has_the_highest_indexes() -> None:
     """Its room is freed only by what moves: so the next plan finds indexes without a gap."""
     hosts = (Host("h1", {"cpu": 2}), Host("h2", {"cpu": 2}))
@@ -399,6 +498,10 @@ def identity(
         ({"config": {"x": 1}}, None, "c1", ["agents.gateway.config: has changed since the plan was made"]),
         ({"count": 4}, None, "c1", ["agents.gateway.count: has changed since the plan was made: it was auto, and is 4"]),
         ({"load": {"rate": 41, "service_time": 0.06}}, None, "c1", ["agents.gateway.load: has changed since the plan was made"]),
+        (
+            {"ports": {"http": 1}}, None, "c1",
+            ["agents.gateway.ports: has changed since the plan was made: it was {'http': 8080}, and is {'http': 1}"],
+        ),
         ({"secrets": {}}, None, "c1", []),
         ({}, None, "c2", ["agents.gateway: its artifact has another content"]),
         ({}, None, None, ["agents.gateway: its artifact is not packaged any more"]),
@@ -447,6 +550,10 @@ def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
     ]  # fmt: skip
 
 
+LISTS = ("steps", "waiting", "what_if", "portable", "host_order", "lost")
+UNMADE = {"format": document.FORMAT, "placement": {}, **{key: [] for key in LISTS}}
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -454,6 +561,10 @@ def test_other_fleets_and_agents_that_come_and_go(read: Read) -> None:
         ("[]", "is not a plan"),
         ("{}", "is not a plan: it lacks"),
         ('{"format": 1, "placed": {}}', "is of format 1, and 2 is understood: plan again"),
+        (
+            document.render({**UNMADE, "identity": {"environment": "lab", "agents": {}}}),
+            "is not a plan: its identity lacks artifacts, placement, reliability, hosts",
+        ),
         (None, "No such file"),
     ],
 )
@@ -515,6 +626,18 @@ def test_reliabilities_that_make_no_sense(read: Read, given: dict[str, Any]) -> 
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
+
+
+def test_how_far_from_the_best_it_is_is_said(plan: Plan) -> None:
+    """h1's two have to move; five of half a core on two hosts of four are three on one of them."""
+    made = plan(gateway(count=5), SPREAD, drain=("h1",))
+    assert made["moves"] == {"found": 2, "bound": 2, "gap": 0, "method": "search"}
+    assert made["use"] == {"found": 0.375, "bound": 0.3125, "gap": 0.2}
+    said = text.quality(made)
+    assert said.startswith("moves 2, at best 2 (0 apart); highest use 37.5%, at best 31.2% (20.0% apart)")
+    assert said in text.report(made)
+    assert said in page.render(made)
+    assert text.quality(plan(cpu=0.5)) == "", "where there is no placement"
 
 
 def test_the_report_and_the_file_say_all_of_it(plan: Plan) -> None:

@@ -9,6 +9,7 @@ from them, is the real thing. The simulation (a queue before c workers, by the c
 
 import heapq
 import random
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -120,7 +121,8 @@ def test_what_is_planned_from_metrics_is_what_then_happens(ask: Any, read: Read)
     assert p95(4) > PROMISE >= p95(row["count"]), "four break the promise, and the advice keeps it"
     assert (row["count"], [step["kind"] for step in plan["steps"]]) == (5, ["new"])
     assert row["service_time"] == pytest.approx(WORK, rel=0.01)
-    assert any("measured over 2h, confidence: high" in line for line in plan["assumptions"]), plan["warnings"]
+    said = re.findall(r"measured over 2h in (\d+) requests, confidence: high", "\n".join(plan["assumptions"]))
+    assert [float(number) for number in said] == [pytest.approx(RATE * 7200, rel=0.02)], plan["warnings"]
 
 
 def test_how_often_instances_fail_is_seen_where_the_fleet_does_not_say(ask: Any, read: Read) -> None:

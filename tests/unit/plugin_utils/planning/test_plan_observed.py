@@ -165,3 +165,18 @@ def test_what_the_fleet_says_of_hosts_holds_where_no_failure_was_seen(read: Read
         in made["assumptions"]
     )
     assert any(line.startswith("calm: no failure was seen over 2h, in 99 min") for line in made["warnings"])
+
+
+def test_of_refused_data_nothing_is_expected(read: Read) -> None:
+    """And not what would be if one instance were enough."""
+    agent = {**AGENT, "load": {"metrics": {"requests": "r", "busy": "b"}}, "slo": {"below": 0.2, "availability": 0.99}}
+    given = {host: Given({"cpu": 8, "memory": "8G"}, zone=zone) for host, zone in HOSTS.items()}
+    placed = {"gateway": {"h1": [0], "h2": [1]}}
+    inputs = Inputs(
+        read({"gateway": agent}), given, HOSTS, placed, lambda _name: {}, lambda _query: Answer("vector", [])
+    )
+    made = decide(inputs, Asked(proof=False))
+    assert made["agents"] == [{"name": "gateway", "count": 2, "auto": True, "needed": None, "hosts": 2}]
+    assert made["losses"] == []
+    (said,) = (line for line in made["warnings"] if line.startswith("gateway: refused: "))
+    assert said.endswith("; so nothing is said of its promise, nor of losses that break it")
