@@ -18,7 +18,7 @@ GUARDED = {"monitoring_certificate": "/c", "monitoring_ca": "/ca", "monitoring_p
 ACCESS = {
     "scheme": "https",
     "tls_config": {"ca_file": "/etc/prometheus/agentfactory/ca.pem"},
-    "basic_auth": {"username": "prometheus", "password_file": "/etc/prometheus/agentfactory/password"},
+    "basic_auth": {"username": "prometheus", "password_file": "/etc/prometheus/agentfactory/passwords/prometheus"},
 }
 
 
