@@ -81,6 +81,21 @@ def test_a_stop_that_is_meant_is_no_failure(given: dict[str, Any], lives: str, p
     assert found.failures + planned == 1 or given["plan"].changes == (5,)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"plan": Plan(changes=(395,))},  # somebody restarted it
+        {"plan": Plan(changes=(420,))},  # or released it anew, which was recorded once it was proven
+        {"plan": Plan(windows=((350, 500),))},
+        {"wanted": "1" * 33 + "0" * 7 + "11"},
+    ],
+)
+def test_an_outage_is_a_failure_whatever_ends_it(given: dict[str, Any]) -> None:
+    found = seen("11" + "0" * 38 + "11", **given)
+    assert found.lives == [life("~15!"), life("15")]
+    assert (found.planned, [repair.seconds for repair in found.repairs]) == (0, [380])
+
+
 def test_a_change_between_two_samples_begins_a_new_life() -> None:
     found = seen("111111", plan=Plan(changes=(22,)))
     assert found.lives == [life("~22"), life("28")]
