@@ -87,13 +87,13 @@ def number(answer: Answer, what: str) -> float:
 
 def _ages(answers: Mapping[str, Answer], notes: list[str]) -> None:
     now = number(answers["counters"], "counters")
-    before = answers["counters_before"]
-    old = number(before, "counters_before") if before.series else 0.0
-    if not old:
+    if not answers["counters_before"].series:
         raise Refused("requests: every counter is younger than the window; wait, or take a shorter one")
-    if old < now:
+    kept = answers["counters_kept"]
+    young = now - (number(kept, "counters_kept") if kept.series else 0.0)
+    if young > 0:
         notes.append(
-            f"{now - old:.0f} of {now:.0f} counters are younger than the window: the mean rate is too low, the service time too long"
+            f"{young:.0f} of {now:.0f} counters are younger than the window: what they counted before their first sample is missing"
         )
 
 

@@ -53,6 +53,15 @@ def test_the_peak_and_the_work_of_a_real_prometheus(ask: Ask, busy: dict[str, st
     assert planner["needed"]["instances"] == 3
 
 
+def test_what_moved_is_not_busy_twice(ask: Ask) -> None:
+    """Within a tenth: no sample marks where the old series ends, and Prometheus goes on with its last for five minutes."""
+    moved = agent("moved", requests='agent_requests_total{agent="moved"}', busy='agent_busy{agent="moved"}')
+    (found,) = study(options(agents=[moved], window="1h"), ask)["agents"]
+    assert found["service_time"] == pytest.approx(0.06, rel=0.1)
+    assert found["inputs"]["confidence"] == "medium"
+    assert "1 of 1 counters are younger than the window" in found["notes"][0]
+
+
 def test_response_times_are_no_service_times(ask: Ask) -> None:
     metrics = {"requests": REQUESTS, "duration": 'agent_duration_seconds{agent="planner"}'}
     (planner,) = study(options(agents=[agent("planner", **metrics)], window="1h"), ask)["agents"]
@@ -109,7 +118,7 @@ def vector(*values: float | str) -> Answer:
 
 GOOD = {
     "peak": vector(20.0), "mean": vector(10.0), "requests": vector(36_000.0), "counters": vector(2.0),
-    "counters_before": vector(2.0), "minutes": vector(), "busy": vector(0.6), "busy_peak": vector(2.0),
+    "counters_before": vector(2.0), "counters_kept": vector(2.0), "minutes": vector(), "busy": vector(0.6), "busy_peak": vector(2.0),
 }  # fmt: skip
 
 
@@ -155,7 +164,8 @@ def minutes(*counts: float) -> Answer:
     ("odd", "note", "confidence"),
     [
         ({"requests": vector(400.0)}, "only 400 requests in the window", "low"),
-        ({"counters_before": vector(1.0)}, "1 of 2 counters are younger than the window", "medium"),
+        ({"counters_kept": vector(1.0)}, "1 of 2 counters are younger than the window", "medium"),
+        ({"counters_kept": vector()}, "2 of 2 counters are younger than the window", "medium"),
         ({"peak": vector(60.0)}, "the peak is 6.0 times the mean", "medium"),
         ({"minutes": minutes(*[100.0, 300.0] * 20)}, "arrivals are bursty", "medium"),
         (histogram(("0.1", 10.0), ("+Inf", 100.0)), "in the +Inf bucket: more than 0.1 s", "medium"),
