@@ -411,7 +411,7 @@ saturation:
     utilisation: {description: How full it is at the rates given., type: float}
 end_to_end:
   description: Mean seconds from a request to its last answer, where calls are made one after another, by the agent that it comes to.
-  returned: when there are calls, and each agent keeps up
+  returned: when there are calls that agree with what was measured, and each agent keeps up
   type: dict
   sample: {planner: 0.51}
 closed:

@@ -45,7 +45,6 @@ def study(options: Options, ask: Ask | None = None) -> dict[str, Any]:
     calls = {name: to for name, to in calls.items() if name in known}
     calls = {name: {other: times for other, times in to.items() if other not in refused} for name, to in calls.items()}
     total = networks.rates(by_hand, calls, measured)
-    outside = networks.from_outside(total, calls)
     factor = options["load_factor"]
     effort = Effort(options["seed"], options["replications"])
     found = [
@@ -56,10 +55,7 @@ def study(options: Options, ask: Ask | None = None) -> dict[str, Any]:
     ]
     result: dict[str, Any] = {"agents": found, "saturation": _saturation(known, total)}
     if any(calls.values()):
-        times = {agent["name"]: agent["now"]["response"]["mean"] for agent in found if agent.get("now")}
-        if len(times) == len(known):
-            through = networks.end_to_end(outside, calls, times)
-            result["end_to_end"] = {name: seconds for name, seconds in through.items() if calls[name]}
+        result |= _end_to_end({agent["name"]: agent for agent in found if agent["name"] in known}, total, calls)
     if options["closed"]:
         result["closed"] = _closed(options["closed"])
     result["lines"] = tell.lines(result)
@@ -235,6 +231,24 @@ def _after_loss(workload: Workload, lost: int, slo: Slo | None, effort: Effort) 
 
 def _sensitivity(workload: Workload, slo: Slo | None, effort: Effort) -> dict[str, float]:
     return answers.sensitivity(workload, slo.of if slo else "response", slo.measure if slo else "p95", effort)
+
+
+def _end_to_end(
+    agents: Mapping[str, dict[str, Any]], total: Mapping[str, float], calls: networks.Calls
+) -> dict[str, Any]:
+    """Nothing where one does not keep up, or where the calls do not agree with what was measured, which its notes say then."""
+    outside = networks.from_outside(total, calls)
+    beyond = {name: -rate for name, rate in outside.items() if -rate > 0.05 * total[name]}
+    for name, missing in beyond.items():
+        agents[name]["notes"].append(
+            f"the others call it {total[name] + missing:.4g} times a second, but it got {total[name]:.4g}: either calls is wrong,"
+            " or their peaks were not at the same time; there is no end_to_end"
+        )
+    if beyond or not all(agent.get("now") for agent in agents.values()):
+        return {}
+    times = {name: agent["now"]["response"]["mean"] for name, agent in agents.items()}
+    through = networks.end_to_end(outside, calls, times)
+    return {"end_to_end": {name: seconds for name, seconds in through.items() if calls[name]}}
 
 
 def _described(found: Inputs, workload: Workload, options: Options) -> dict[str, Any]:

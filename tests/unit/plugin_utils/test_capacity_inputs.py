@@ -62,6 +62,20 @@ def test_what_moved_is_not_busy_twice(ask: Ask) -> None:
     assert "1 of 1 counters are younger than the window" in found["notes"][0]
 
 
+@pytest.mark.parametrize(("times", "agrees"), [(1, True), (2, False)])
+def test_calls_that_do_not_agree_with_what_was_measured_end_nothing(ask: Ask, times: int, agrees: bool) -> None:
+    """Peaks of different moments are enough for it. Both agents are answered, only what hangs on the calls is not."""
+    agents = [
+        agent("planner", requests=REQUESTS, busy=BUSY) | {"calls": {"moved": times / 2}},
+        agent("moved", requests='agent_requests_total{agent="moved"}', busy='agent_busy{agent="moved"}'),
+    ]
+    found = study(options(agents=agents, window="1h"), ask)
+    assert all("now" in one for one in found["agents"])
+    assert ("end_to_end" in found) == agrees
+    said = "the others call it 20 times a second, but it got 10: "
+    assert any(note.startswith(said) for note in found["agents"][1]["notes"]) != agrees
+
+
 def test_response_times_are_no_service_times(ask: Ask) -> None:
     metrics = {"requests": REQUESTS, "duration": 'agent_duration_seconds{agent="planner"}'}
     (planner,) = study(options(agents=[agent("planner", **metrics)], window="1h"), ask)["agents"]
