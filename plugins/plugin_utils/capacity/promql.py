@@ -26,10 +26,12 @@ BUSY = {
     # The mean of the sum: a sum of means would count a series in full that was there for a part of the window.
     "busy": "avg_over_time(sum({busy})[{window}:{step}])",
     "busy_peak": "max_over_time(sum({busy})[{window}:{step}])",
+    "busy_most": "max_over_time(max({busy})[{window}:{step}])",  # of one instance
 }
 BUSY_SECONDS = {
     "busy": "sum(rate({busy_seconds}[{window}]))",
     "busy_peak": "max_over_time(sum(rate({busy_seconds}[5m]))[{window}:{step}])",
+    "busy_most": "max_over_time(max(rate({busy_seconds}[5m]))[{window}:{step}])",
 }
 DURATION = {
     "buckets": "sum by (le) (increase({duration}_bucket{labels}[{window}]))",

@@ -89,8 +89,7 @@ def _inputs(agent: Options, options: Options, ask: Ask | None) -> Inputs:
     window = promql.seconds(options["window"])
     wanted = promql.queries(agent["metrics"], options["window"], options["history"])
     answered = {name: ask(query) for name, query in wanted.items()}
-    servers = agent["instances"] * agent["concurrency"] if agent["instances"] else None
-    seen = inputs.observed(answered, window, servers)
+    seen = inputs.observed(answered, window, agent["instances"], agent["concurrency"])
     if "daily_peaks" in answered and answered["daily_peaks"].series:
         samples = answered["daily_peaks"].series[0]["samples"]
         history = history or tuple((float(at), float(value)) for at, value in samples)

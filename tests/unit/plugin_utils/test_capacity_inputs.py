@@ -133,6 +133,7 @@ def vector(*values: float | str) -> Answer:
 GOOD = {
     "peak": vector(20.0), "mean": vector(10.0), "requests": vector(36_000.0), "counters": vector(2.0),
     "counters_before": vector(2.0), "counters_kept": vector(2.0), "minutes": vector(), "busy": vector(0.6), "busy_peak": vector(2.0),
+    "busy_most": vector(1.0),
 }  # fmt: skip
 
 
@@ -141,8 +142,16 @@ def histogram(*buckets: tuple[str, float | str]) -> dict[str, Answer]:
     return {"buckets": Answer("vector", series), "response_sum": vector(1000.0), "response_count": vector(10_000.0)}
 
 
-def test_good_data_have_no_notes() -> None:
-    found = inputs.observed(GOOD, 3600, 4)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"busy_peak": vector(6.0)},  # it had six instances in the window
+        {"busy_peak": vector(4.0), "busy_most": vector(4.0)},  # one series, of all
+    ],
+)
+def test_good_data_have_no_notes(given: dict[str, Answer]) -> None:
+    found = inputs.observed({**GOOD, **given}, 3600, 4)
     assert (found.service, found.source, found.confidence, found.notes) == (pytest.approx(0.06), "busy", "high", ())
 
 
@@ -158,7 +167,10 @@ def test_good_data_have_no_notes() -> None:
         ({"peak": vector(0.0)}, "their rate is 0"),
         ({"busy": vector(0.0)}, "is it the right gauge"),
         ({"busy": vector("NaN")}, "busy: NaN"),
-        ({"busy_peak": vector(9.0)}, "more than the 4 that can be worked on at a time; it counts those that wait"),
+        (
+            {"busy_peak": vector(9.0), "busy_most": vector(5.0)},
+            "more than the 4 that can be .* it counts those that wait",
+        ),
         (histogram(("0.1", 5.0)), "no histogram"),
         (histogram(("0.1", "NaN"), ("+Inf", 5.0)), "no histogram"),
         (histogram(("+Inf", 5.0)) | {"response_count": vector(5.0)}, "duration: 5 requests"),
@@ -266,4 +278,5 @@ def test_zones_that_do_not_add_up() -> None:
 def test_a_window_without_a_whole_minute_of_the_clock_is_looked_at_finely(window: str, step: str) -> None:
     asked = promql.queries({"requests": "made", "busy": "now"}, window)
     assert asked["peak"] == f"max_over_time(sum(rate(made[5m]))[{window}:{step}])"
+    assert asked["busy"] == f"avg_over_time(sum(now)[{window}:{step}])"
     assert asked["busy_peak"] == f"max_over_time(sum(now)[{window}:{step}])"
