@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From samples of `agentfactory_agent_up` (or of `up`) to lives, failures and repairs.
 
-What is not seen is not made up. A gap in the samples ends a life without a failure, and what comes after it has an unknown age.
+What is not seen is not made up. A gap in the samples ends a life without a failure, and what comes after it has an unknown age; what is
+down after it, or from the start, is downtime and no failure.
 A stop that was meant (when it went down, the host's record said that it is not wanted, the factory's history has a change of it, or
 you name a maintenance) ends a life without a failure, and the next life begins. A restart that fits between two samples is seen by
 the counter of restarts. An outage is one failure, however often the agent was restarted in it.
@@ -32,7 +33,7 @@ Samples = Sequence[tuple[float, float | None]]  # time and value, None where it 
 
 @dataclass(frozen=True)
 class Repair:
-    """One outage: seconds, and whether its end was seen."""
+    """One outage, or what was seen of it: seconds, and whether its end was seen."""
 
     seconds: float
     done: bool
@@ -149,7 +150,7 @@ class _Reader:
                 self._up(begin, end, spell, whole=joined, fails=fails)
             elif self._meant(spell):
                 self.found.planned += 1
-            elif joined:
+            else:
                 self.found.repairs.append(Repair(end - begin, follows))
             if not spell[0][1]:
                 self.explained = end + MARGIN
