@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..prometheus_answer import Answer
-from . import answers, closed, closed_visits, inputs, networks, promql, tell, trend
+from . import answers, closed, closed_visits, given, inputs, networks, promql, tell, trend
+from .given import Options
 from .model import Burst, CapacityError, Figures, Slo, Unstable, Workload
 from .simulation import Effort
 
 Ask = Callable[[str], Answer]
-Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ def study(options: Options, ask: Ask | None = None) -> dict[str, Any]:
 
     An agent whose data mislead is ``refused``, with the reason, and gets no numbers; so does one whose rate hangs on it.
     """
+    options = given.checked(options)
     known, refused = _known(options, ask)
-    calls = {agent["name"]: agent["calls"] or {} for agent in options["agents"]}
+    calls = {agent["name"]: agent["calls"] for agent in options["agents"]}
     _refuse_called(options, calls, known, refused)
     by_hand = {name: found.rate for name, found in known.items() if not found.measured}
     measured = {name: found.rate for name, found in known.items() if found.measured}
@@ -78,7 +79,7 @@ def _known(options: Options, ask: Ask | None) -> tuple[dict[str, Inputs], dict[s
 
 
 def _inputs(agent: Options, options: Options, ask: Ask | None) -> Inputs:
-    history = tuple((float(at), float(value)) for at, value in agent["history"] or ())
+    history = tuple(agent["history"])
     if not agent["metrics"]:
         if agent["rate"] is None or agent["service_time"] is None:
             raise CapacityError("give rate and service_time, or metrics")
@@ -180,8 +181,8 @@ def _answers(
             largest = answers.largest_rate(workload, slo, effort)
             result["largest_rate"] = largest
             result["headroom"] = largest / workload.rate
-    if found.history and agent["instances"]:
-        limit = result.get("largest_rate") or workload.instances * workload.concurrency / workload.service
+    limit = result.get("largest_rate", workload.instances * workload.concurrency / workload.service)
+    if found.history and agent["instances"] and limit > 0:
         result["trend"] = asdict(trend.saturates(found.history, limit)) | {"limit": limit}
     return result | {"inputs": _described(found, workload, options), "notes": notes}
 
@@ -217,7 +218,7 @@ def _lost(agent: Options, options: Options) -> int:
     zone = options["lose_zone"]
     if zone and agent["zones"] and sum(agent["zones"].values()) != agent["instances"]:
         raise CapacityError(f"zones: {sum(agent['zones'].values())} instances, but instances says {agent['instances']}")
-    return int((options["lose"] or {}).get(agent["name"], 0)) + int((agent["zones"] or {}).get(zone, 0) if zone else 0)
+    return int(options["lose"].get(agent["name"], 0)) + int(agent["zones"].get(zone, 0))
 
 
 def _after_loss(workload: Workload, lost: int, slo: Slo | None, effort: Effort) -> dict[str, Any]:
@@ -253,9 +254,9 @@ def _end_to_end(
 def _described(found: Inputs, workload: Workload, options: Options) -> dict[str, Any]:
     """Where the numbers come from, and how much they are worth."""
     shared: dict[str, Any] = {"arrival_scv": workload.arrival_scv, "service_scv": workload.service_scv}
-    given = found.options
-    guessed = [name for name in ("service_scv",) if given[name] is None and given["service_law"] == "auto"]
-    if given["arrival_scv"] is None and workload.arrival_scv == 1 and not workload.burst:
+    said = found.options
+    guessed = [name for name in ("service_scv",) if said[name] is None and said["service_law"] == "auto"]
+    if said["arrival_scv"] is None and workload.arrival_scv == 1 and not workload.burst:
         guessed.append("arrival_scv")
     shared |= {"assumed": sorted(guessed)}
     if not found.measured:

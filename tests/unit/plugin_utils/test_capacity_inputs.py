@@ -247,6 +247,16 @@ def test_unstable_load_is_answered_with_the_smallest_stable_count() -> None:
     assert found["headroom"] < 0.6
 
 
+def test_a_promise_that_is_never_kept_has_no_date() -> None:
+    history = [[day * 86400, 5 + day] for day in range(10)]
+    (found,) = study(options(agents=[GIVEN | {"rate": 1, "slo": {"below": 0.01}, "history": history}]))["agents"]
+    assert found["largest_rate"] == 0
+    assert "trend" not in found
+
+
+GIVEN = {"name": "a", "rate": 1, "service_time": 1, "instances": 4}
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
@@ -256,6 +266,16 @@ def test_unstable_load_is_answered_with_the_smallest_stable_count() -> None:
         ({"agents": [{"name": "a", "rate": 1, "service_time": 1, "calls": {"b": 1}}]}, "a: calls: there is no agent b"),
         ({"agents": [{"name": "a", "rate": 0, "service_time": 1}]}, "a: rate: 0.0 is not a number above 0"),
         ({"agents": [{"name": "a", "rate": 1, "service_time": 1, "slo": {"below": 0}}]}, "a: slo"),
+        ({"agents": [GIVEN], "lose": {"b": 1}}, "lose: there is no agent b"),
+        ({"agents": [GIVEN], "lose": {"a": -2}}, "lose: a: -2 is not a number of at least 0"),
+        ({"agents": [GIVEN], "lose": {"a": 1.5}}, "lose: a: 1.5 is not a whole number"),
+        ({"agents": [GIVEN | {"zones": {"x": 2}}], "lose_zone": "y"}, "lose_zone: no agent has a zone y"),
+        ({"agents": [GIVEN | {"zones": {"x": "two"}}]}, "a: zones: x: 'two' is not a number"),
+        ({"agents": [GIVEN | {"calls": {"a": "often"}}]}, "a: calls: a: 'often' is not a number"),
+        ({"agents": [GIVEN | {"history": [[1]]}]}, r"a: history: \[1\] is not a time and a rate"),
+        ({"agents": [GIVEN | {"history": [[1, "x"]]}]}, "a: history: 'x' is not a number"),
+        ({"agents": [GIVEN | {"slo": {"below": 1, "loss": 1}}]}, "a: slo: a loss of at least 0 and below 1"),
+        ({"agents": [GIVEN], "replications": 1}, "replications: 1; an interval needs at least 2"),
         ({"agents": [], "window": "1x"}, ""),
     ],
 )
