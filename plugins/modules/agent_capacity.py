@@ -156,7 +156,7 @@ options:
             choices: [response, wait]
             default: response
           loss:
-            description: The part of the requests that may find no room, where O(agents[].queue_limit) bounds the queue.
+            description: The part of the requests that may find no room, below V(1), where O(agents[].queue_limit) bounds the queue.
             type: float
             default: 0.001
   load_factor:
@@ -367,7 +367,7 @@ agents:
       sample: {rate: 3.9, service: 4.9, arrival_scv: 0.38, service_scv: 0.53}
     trend:
       description: When the agent's rate reaches RV(agents[].trend.limit).
-      returned: when there is a history and instances
+      returned: when there is a history and instances, and the SLO is kept at any rate at all
       type: dict
       contains:
         limit: {description: "RV(agents[].largest_rate), or without an SLO the rate that fills the instances.", type: float}
@@ -411,7 +411,7 @@ saturation:
     utilisation: {description: How full it is at the rates given., type: float}
 end_to_end:
   description: Mean seconds from a request to its last answer, where calls are made one after another, by the agent that it comes to.
-  returned: when there are calls, and each agent keeps up
+  returned: when there are calls that agree with what was measured, and each agent keeps up
   type: dict
   sample: {planner: 0.51}
 closed:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .model import CapacityError, Figures, Queue, Slo, Unstable, Workload
-from .queues import ggc, loss_system, mg1, mmc, mmck
+from .queues import ggc, heavy, loss_system, mg1, mmc, mmck
 from .simulation import USUAL, Effort, settles, simulate
 
 MOST = 100_000  # instances
@@ -42,14 +42,8 @@ def method(queue: Queue) -> Callable[[Queue, Effort], Figures]:
     )
     if poor and settles(queue):
         return simulate
-    return (lambda given, _effort: _saturated(given)) if poor else lambda given, _effort: ggc(given)
-
-
-def _saturated(queue: Queue) -> Figures:
-    """Near saturation Whitt's approximation becomes exact, and a simulation would have to be endless."""
-    return replace(
-        ggc(queue), confidence="medium: an approximation, good so near saturation, where no simulation settles"
-    )
+    # near saturation a simulation would have to be endless, and with many servers Whitt's is far too short
+    return (lambda given, _effort: heavy(given)) if poor else lambda given, _effort: ggc(given)
 
 
 def answer(workload: Workload, effort: Effort = USUAL) -> Figures:

@@ -45,8 +45,8 @@ class Observed:
     notes: tuple[str, ...]
 
 
-def observed(answers: Mapping[str, Answer], window: float, servers: int | None) -> Observed:
-    """``answers``: by the names of promql.queries. ``window``: seconds. ``servers``: instances * concurrency, where they are known."""
+def observed(answers: Mapping[str, Answer], window: float, instances: int | None, concurrency: int = 1) -> Observed:
+    """``answers``: by the names of promql.queries. ``window``: seconds. ``instances``: those of today, where they are known."""
     notes: list[str] = []
     requests = number(answers["requests"], "requests")
     if requests < FEWEST:
@@ -58,7 +58,7 @@ def observed(answers: Mapping[str, Answer], window: float, servers: int | None) 
     if peak > 3 * mean:
         notes.append(f"the peak is {peak / mean:.1f} times the mean: what is needed at the peak idles otherwise")
     response_mean, p95 = _responses(answers, notes)
-    service, source = _service(answers, mean, response_mean, servers, notes)
+    service, source = _service(answers, mean, response_mean, instances, concurrency, notes)
     dispersion = dispersed(answers.get("minutes"))
     if dispersion and dispersion > BURSTY:
         notes.append(
@@ -87,38 +87,52 @@ def number(answer: Answer, what: str) -> float:
 
 def _ages(answers: Mapping[str, Answer], notes: list[str]) -> None:
     now = number(answers["counters"], "counters")
-    before = answers["counters_before"]
-    old = number(before, "counters_before") if before.series else 0.0
-    if not old:
+    if not answers["counters_before"].series:
         raise Refused("requests: every counter is younger than the window; wait, or take a shorter one")
-    if old < now:
+    kept = answers["counters_kept"]
+    young = now - (number(kept, "counters_kept") if kept.series else 0.0)
+    if young > 0:
         notes.append(
-            f"{now - old:.0f} of {now:.0f} counters are younger than the window: the mean rate is too low, the service time too long"
+            f"{young:.0f} of {now:.0f} counters are younger than the window: what they counted before their first sample is missing"
         )
 
 
 def _service(
-    answers: Mapping[str, Answer], mean: float, response: float | None, servers: int | None, notes: list[str]
+    answers: Mapping[str, Answer],
+    mean: float,
+    response: float | None,
+    instances: int | None,
+    concurrency: int,
+    notes: list[str],
 ) -> tuple[float, str]:
     if "busy" in answers:
-        busy, peak = number(answers["busy"], "busy"), number(answers["busy_peak"], "busy_peak")
+        busy = number(answers["busy"], "busy")
         if busy <= 0:
             raise Refused("busy: 0 while there were requests; is it the right gauge?")
-        if servers and peak > 1.01 * servers:
-            raise Refused(
-                f"busy: {peak:.4g} at its peak, more than the {servers} that can be worked on at a time; it counts those that wait"
-            )
+        if instances:
+            _worked_on(answers, instances, concurrency)
         return busy / mean, "busy"
     if response is None:
         raise Refused(
             "service time: give it, or a gauge of busy requests (busy, busy_seconds), or a histogram (duration)"
         )
-    if servers is None:
+    if instances is None:
         raise Refused("service time: from response times it can only be had where the instances are known")
     notes.append(
         "service time is reckoned back from response times, as if this were an M/M/c queue: a busy gauge would say it"
     )
-    return service_from_response(response, mean, servers), "response"
+    return service_from_response(response, mean, instances * concurrency), "response"
+
+
+def _worked_on(answers: Mapping[str, Answer], instances: int, concurrency: int) -> None:
+    """Refused where busy is too much for one instance and for all of them: there may have been more of them, or one series is of all."""
+    servers = instances * concurrency
+    peak, most = number(answers["busy_peak"], "busy_peak"), number(answers["busy_most"], "busy_most")
+    if peak > 1.01 * servers and most > 1.01 * concurrency:
+        raise Refused(
+            f"busy: {peak:.4g} at its peak, more than the {servers} that can be worked on at a time, and {most:.4g} in one series,"
+            f" where {concurrency} can; it counts those that wait"
+        )
 
 
 def service_from_response(response: float, rate: float, servers: int) -> float:

@@ -194,8 +194,8 @@ class Slo:
             raise CapacityError(
                 "slo: a measure of mean, p50, p95 or p99, of response or wait, below a number of seconds"
             )
-        if not 0 <= self.loss <= 1:
-            raise CapacityError(f"slo: a loss between 0 and 1, not {self.loss}")
+        if not 0 <= self.loss < 1:
+            raise CapacityError(f"slo: a loss of at least 0 and below 1, not {self.loss}")
 
     @property
     def name(self) -> str:

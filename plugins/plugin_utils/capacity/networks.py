@@ -53,17 +53,11 @@ def rates(outside: Mapping[str, float], calls: Calls, measured: Mapping[str, flo
 
 
 def from_outside(total: Mapping[str, float], calls: Calls) -> dict[str, float]:
-    """What comes to each agent from outside, where ``total`` is what comes to it at all.
-
-    CapacityError where the calls say more than came.
-    """
-    found = {}
-    for name, rate in total.items():
-        called = sum(total[caller] * to.get(name, 0.0) for caller, to in calls.items())
-        if called > 1.05 * rate:
-            raise CapacityError(f"calls: the others call {name} {called:.4g} times a second, but it got {rate:.4g}")
-        found[name] = max(0.0, rate - called)
-    return found
+    """What comes to each agent from outside, where ``total`` is what comes to it at all: less than nothing where the calls say more."""
+    return {
+        name: rate - sum(total[caller] * to.get(name, 0.0) for caller, to in calls.items())
+        for name, rate in total.items()
+    }
 
 
 def solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float | None]:

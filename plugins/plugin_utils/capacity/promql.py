@@ -18,16 +18,20 @@ REQUESTS = {
     "requests": "sum(increase({requests}[{window}]))",
     "counters": "count({requests})",
     "counters_before": "count({requests} offset {window})",
+    "counters_kept": "count({requests} and {requests} offset {window})",  # the same series: what moved has another
     # by differences: increase() reckons a minute from less than one, and so adds to the variance
     "minutes": "((sum({requests}) - sum({requests} offset 1m)) >= 0)[{window}:1m]",
 }
 BUSY = {
-    "busy": "sum(avg_over_time({busy}[{window}]))",
+    # The mean of the sum: a sum of means would count a series in full that was there for a part of the window.
+    "busy": "avg_over_time(sum({busy})[{window}:{step}])",
     "busy_peak": "max_over_time(sum({busy})[{window}:{step}])",
+    "busy_most": "max_over_time(max({busy})[{window}:{step}])",  # of one instance
 }
 BUSY_SECONDS = {
     "busy": "sum(rate({busy_seconds}[{window}]))",
     "busy_peak": "max_over_time(sum(rate({busy_seconds}[5m]))[{window}:{step}])",
+    "busy_most": "max_over_time(max(rate({busy_seconds}[5m]))[{window}:{step}])",
 }
 DURATION = {
     "buckets": "sum by (le) (increase({duration}_bucket{labels}[{window}]))",
@@ -35,8 +39,6 @@ DURATION = {
     "response_count": "sum(increase({duration}_count{labels}[{window}]))",
 }
 HISTORY = {"daily_peaks": "max_over_time(sum(rate({requests}[5m]))[1d:5m])[{history}:1d]"}
-
-OPTIONAL = ("counters_before", "minutes", "daily_peaks")  # no data is an answer too
 
 
 def queries(names: Mapping[str, str | None], window: str, history: str | None = None) -> dict[str, str]:

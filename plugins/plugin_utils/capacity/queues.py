@@ -152,8 +152,26 @@ def mg1(queue: Queue) -> Figures:
 def ggc(queue: Queue) -> Figures:
     """Whitt 1993: the mean wait and the part that waits; its conditional wait as the law with its two moments."""
     waits, mean = whitt.waits(queue), whitt.mean_wait(queue)
+    return _by_moments(
+        queue, waits, Law(mean / waits if waits else 0.0, whitt.delay_scv(queue)),
+        "G/G/c: Whitt 1993, an approximation by two moments; percentiles of a law fitted to its conditional wait",
+        "medium: an approximation; of mean waits at 70 % utilisation and more it is rather too long than too short",
+    )  # fmt: skip
+
+
+def heavy(queue: Queue) -> Figures:
+    """The limit of heavy traffic: everybody waits, an exponential time (Kingman 1962; of several servers, Koellerstroem 1974)."""
+    varied = (queue.arrival_scv + queue.service_scv) / 2
+    mean = varied * queue.service / (queue.servers - queue.offered)
+    return _by_moments(
+        queue, 1.0, Law(mean, 1.0), "G/G/c: the limit of heavy traffic, as if everybody waited",
+        "medium: an approximation, rather too long than too short, most of all with many servers; no simulation settles so near saturation",
+    )  # fmt: skip
+
+
+def _by_moments(queue: Queue, waits: float, delay: Law, method: str, confidence: str) -> Figures:
+    """Of a queue whose arrivals and services are known by two moments; ``delay``: the wait of those that wait."""
     law = Law(queue.service, queue.service_scv, queue.law)
-    delay = Law(mean / waits if waits else 0.0, whitt.delay_scv(queue))
 
     def wait(s: complex) -> complex:
         return 1 - waits + waits * delay.transform(s)
@@ -161,16 +179,16 @@ def ggc(queue: Queue) -> Figures:
     return _figures(
         queue,
         waits=waits,
-        mean_wait=mean,
+        mean_wait=waits * delay.mean,
         wait=lambda at: survival(wait, at),
         response=_after(law, wait),
-        method="G/G/c: Whitt 1993, an approximation by two moments; percentiles of a law fitted to its conditional wait",
+        method=method,
         assumptions=(
             f"times between arrivals are independent, with a coefficient of {queue.arrival_scv:g}",
             f"service times are {law.kind} with a coefficient of {queue.service_scv:g}",
             FIRST_COME,
         ),
-        confidence="medium: an approximation; of mean waits at 70 % utilisation and more it is rather too long than too short",
+        confidence=confidence,
     )
 
 

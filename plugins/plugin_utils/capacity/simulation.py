@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from heapq import heapreplace
 
 from .laws import Law
-from .model import Burst, Figures, Queue, Times
+from .model import Burst, CapacityError, Figures, Queue, Times
 from .queues import FIRST_COME, batches, relaxation
 from .student import interval
 
@@ -34,7 +34,7 @@ class Effort:
 
     def __post_init__(self) -> None:
         if self.replications < 2:
-            raise ValueError("an interval needs at least 2 replications")
+            raise CapacityError(f"replications: {self.replications}; an interval needs at least 2")
 
 
 USUAL = Effort()

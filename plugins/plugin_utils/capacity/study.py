@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..prometheus_answer import Answer
-from . import answers, closed, closed_visits, inputs, networks, promql, tell, trend
+from . import answers, closed, closed_visits, given, inputs, networks, promql, tell, trend
+from .given import Options
 from .model import Burst, CapacityError, Figures, Slo, Unstable, Workload
 from .simulation import Effort
 
 Ask = Callable[[str], Answer]
-Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ def study(options: Options, ask: Ask | None = None) -> dict[str, Any]:
 
     An agent whose data mislead is ``refused``, with the reason, and gets no numbers; so does one whose rate hangs on it.
     """
+    options = given.checked(options)
     known, refused = _known(options, ask)
-    calls = {agent["name"]: agent["calls"] or {} for agent in options["agents"]}
+    calls = {agent["name"]: agent["calls"] for agent in options["agents"]}
     _refuse_called(options, calls, known, refused)
     by_hand = {name: found.rate for name, found in known.items() if not found.measured}
     measured = {name: found.rate for name, found in known.items() if found.measured}
     calls = {name: to for name, to in calls.items() if name in known}
     calls = {name: {other: times for other, times in to.items() if other not in refused} for name, to in calls.items()}
     total = networks.rates(by_hand, calls, measured)
-    outside = networks.from_outside(total, calls)
     factor = options["load_factor"]
     effort = Effort(options["seed"], options["replications"])
     found = [
@@ -56,10 +56,7 @@ def study(options: Options, ask: Ask | None = None) -> dict[str, Any]:
     ]
     result: dict[str, Any] = {"agents": found, "saturation": _saturation(known, total)}
     if any(calls.values()):
-        times = {agent["name"]: agent["now"]["response"]["mean"] for agent in found if agent.get("now")}
-        if len(times) == len(known):
-            through = networks.end_to_end(outside, calls, times)
-            result["end_to_end"] = {name: seconds for name, seconds in through.items() if calls[name]}
+        result |= _end_to_end({agent["name"]: agent for agent in found if agent["name"] in known}, total, calls)
     if options["closed"]:
         result["closed"] = _closed(options["closed"])
     result["lines"] = tell.lines(result)
@@ -82,7 +79,7 @@ def _known(options: Options, ask: Ask | None) -> tuple[dict[str, Inputs], dict[s
 
 
 def _inputs(agent: Options, options: Options, ask: Ask | None) -> Inputs:
-    history = tuple((float(at), float(value)) for at, value in agent["history"] or ())
+    history = tuple(agent["history"])
     if not agent["metrics"]:
         if agent["rate"] is None or agent["service_time"] is None:
             raise CapacityError("give rate and service_time, or metrics")
@@ -93,8 +90,7 @@ def _inputs(agent: Options, options: Options, ask: Ask | None) -> Inputs:
     window = promql.seconds(options["window"])
     wanted = promql.queries(agent["metrics"], options["window"], options["history"])
     answered = {name: ask(query) for name, query in wanted.items()}
-    servers = agent["instances"] * agent["concurrency"] if agent["instances"] else None
-    seen = inputs.observed(answered, window, servers)
+    seen = inputs.observed(answered, window, agent["instances"], agent["concurrency"])
     if "daily_peaks" in answered and answered["daily_peaks"].series:
         samples = answered["daily_peaks"].series[0]["samples"]
         history = history or tuple((float(at), float(value)) for at, value in samples)
@@ -185,8 +181,8 @@ def _answers(
             largest = answers.largest_rate(workload, slo, effort)
             result["largest_rate"] = largest
             result["headroom"] = largest / workload.rate
-    if found.history and agent["instances"]:
-        limit = result.get("largest_rate") or workload.instances * workload.concurrency / workload.service
+    limit = result.get("largest_rate", workload.instances * workload.concurrency / workload.service)
+    if found.history and agent["instances"] and limit > 0:
         result["trend"] = asdict(trend.saturates(found.history, limit)) | {"limit": limit}
     return result | {"inputs": _described(found, workload, options), "notes": notes}
 
@@ -222,7 +218,7 @@ def _lost(agent: Options, options: Options) -> int:
     zone = options["lose_zone"]
     if zone and agent["zones"] and sum(agent["zones"].values()) != agent["instances"]:
         raise CapacityError(f"zones: {sum(agent['zones'].values())} instances, but instances says {agent['instances']}")
-    return int((options["lose"] or {}).get(agent["name"], 0)) + int((agent["zones"] or {}).get(zone, 0) if zone else 0)
+    return int(options["lose"].get(agent["name"], 0)) + int(agent["zones"].get(zone, 0))
 
 
 def _after_loss(workload: Workload, lost: int, slo: Slo | None, effort: Effort) -> dict[str, Any]:
@@ -237,12 +233,30 @@ def _sensitivity(workload: Workload, slo: Slo | None, effort: Effort) -> dict[st
     return answers.sensitivity(workload, slo.of if slo else "response", slo.measure if slo else "p95", effort)
 
 
+def _end_to_end(
+    agents: Mapping[str, dict[str, Any]], total: Mapping[str, float], calls: networks.Calls
+) -> dict[str, Any]:
+    """Nothing where one does not keep up, or where the calls do not agree with what was measured, which its notes say then."""
+    outside = networks.from_outside(total, calls)
+    beyond = {name: -rate for name, rate in outside.items() if -rate > 0.05 * total[name]}
+    for name, missing in beyond.items():
+        agents[name]["notes"].append(
+            f"the others call it {total[name] + missing:.4g} times a second, but it got {total[name]:.4g}: either calls is wrong,"
+            " or their peaks were not at the same time; there is no end_to_end"
+        )
+    if beyond or not all(agent.get("now") for agent in agents.values()):
+        return {}
+    times = {name: agent["now"]["response"]["mean"] for name, agent in agents.items()}
+    through = networks.end_to_end(outside, calls, times)
+    return {"end_to_end": {name: seconds for name, seconds in through.items() if calls[name]}}
+
+
 def _described(found: Inputs, workload: Workload, options: Options) -> dict[str, Any]:
     """Where the numbers come from, and how much they are worth."""
     shared: dict[str, Any] = {"arrival_scv": workload.arrival_scv, "service_scv": workload.service_scv}
-    given = found.options
-    guessed = [name for name in ("service_scv",) if given[name] is None and given["service_law"] == "auto"]
-    if given["arrival_scv"] is None and workload.arrival_scv == 1 and not workload.burst:
+    said = found.options
+    guessed = [name for name in ("service_scv",) if said[name] is None and said["service_law"] == "auto"]
+    if said["arrival_scv"] is None and workload.arrival_scv == 1 and not workload.burst:
         guessed.append("arrival_scv")
     shared |= {"assumed": sorted(guessed)}
     if not found.measured:

@@ -120,7 +120,7 @@ def _method(model: str, aging: Weibull | None) -> str:
 def _assumptions(instances: Sequence[Observed], model: str) -> tuple[str, ...]:
     found = [
         "a gap in the samples is not a failure: it ends a life unfinished",
-        "a stop that is meant is not a failure: the agent is not wanted, or it is in a maintenance, or at most 5 minutes before a change",
+        "a stop that is meant is not a failure: down in a maintenance, or up to 5 minutes before a change or before it is unwanted",
         "a change of state was midway between two samples",
         "one outage is one failure, however often the agent is restarted in it",
     ]

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From samples of `agentfactory_agent_up` (or of `up`) to lives, failures and repairs.
 
-What is not seen is not made up. A gap in the samples ends a life without a failure, and what comes after it has an unknown age.
-A stop that was meant (the host's record says that it is not wanted, the factory's history has a change of it, or you name a
-maintenance) ends a life without a failure, and the next life begins. A restart that fits between two samples is seen by
+What is not seen is not made up. A gap in the samples ends a life without a failure, and what comes after it has an unknown age; what is
+down after it, or from the start, is downtime and no failure.
+A stop that was meant (when it went down, the host's record said that it is not wanted, the factory's history has a change of it, or
+you name a maintenance) ends a life without a failure, and the next life begins. A restart that fits between two samples is seen by
 the counter of restarts. An outage is one failure, however often the agent was restarted in it.
 """
 
@@ -23,7 +24,7 @@ from .answer import ReliabilityError
 from .lifetimes import Life
 
 GAP = 1.5  # steps without a sample
-MARGIN = 300.0  # seconds that a change may take until the factory's history has it: the proof of a release comes before
+MARGIN = 300.0  # seconds that a change may take until the host has it written down: the proof of a release comes before
 UNPLANNED = "interrupted by a reboot"
 
 Window = tuple[float, float]  # seconds since 1970
@@ -32,7 +33,7 @@ Samples = Sequence[tuple[float, float | None]]  # time and value, None where it 
 
 @dataclass(frozen=True)
 class Repair:
-    """One outage: seconds, and whether its end was seen."""
+    """One outage, or what was seen of it: seconds, and whether its end was seen."""
 
     seconds: float
     done: bool
@@ -72,7 +73,7 @@ class Plan:
     windows: tuple[Window, ...] = ()
     changes: tuple[float, ...] = ()
 
-    def covers(self, begin: float, end: float, step: float) -> bool:
+    def covers(self, begin: float, end: float, step: float = 0.0) -> bool:
         if any(start <= end and begin <= stop for start, stop in self.windows):
             return True
         return bisect_right(self.changes, end + MARGIN) > bisect_left(self.changes, begin - step)
@@ -130,7 +131,7 @@ class _Reader:
         self.found, self.plan = found, plan
         self.wanted, self.restarts = _Lookup(wanted), _Lookup(restarts)
         self.began, self.whole, self.total = 0.0, False, 0.0
-        self.explained = -math.inf  # changes up to here belong to a stop that was seen
+        self.explained = -math.inf  # changes up to here belong to a stop or an outage that was seen
 
     def read(self, good: Sequence[tuple[float, float]]) -> None:
         spells = self._spells(good)
@@ -149,9 +150,10 @@ class _Reader:
                 self._up(begin, end, spell, whole=joined, fails=fails)
             elif self._meant(spell):
                 self.found.planned += 1
-                self.explained = end + MARGIN
-            elif joined:
+            else:
                 self.found.repairs.append(Repair(end - begin, follows))
+            if not spell[0][1]:
+                self.explained = end + MARGIN
         last = self.found.lives[-1] if self.found.lives else None
         self.found.age = last.seconds if last and last.whole and good[-1][1] else None
 
@@ -168,9 +170,11 @@ class _Reader:
         return after - before > GAP * self.found.step
 
     def _meant(self, spell: Sequence[tuple[float, float]]) -> bool:
-        if any(self.wanted.at(time, self.found.step) == 0 for time, _value in spell):
+        """Whether it went down by intent. By its beginning: what ends an outage (a restart, a release, a stop) did not cause it."""
+        first, step = spell[0][0], self.found.step
+        if any(self.wanted.at(time, step) == 0 for time, _value in spell if time <= first + MARGIN):
             return True
-        return self.plan.covers(spell[0][0], spell[-1][0], self.found.step)
+        return self.plan.covers(first, first, step)
 
     def _up(self, begin: float, end: float, spell: Sequence[tuple[float, float]], *, whole: bool, fails: bool) -> None:
         """Cut where it was restarted between two samples, by itself or by a change."""
@@ -178,7 +182,7 @@ class _Reader:
         for (before, _v), (after, _w) in pairwise(spell):
             count = self.restarts.rise(before, after)
             meant = [moment for moment in self.plan.changes_in(before, after) if moment > self.explained]
-            if count and not self.plan.covers(before, after, 0):
+            if count and not self.plan.covers(before, after):
                 for number in range(count):
                     self._cut(before + (after - before) * (number + 1) / (count + 1), failed=True)
                 self.found.hidden += count

@@ -42,8 +42,9 @@ LOAD_START, LOAD_END = 1790000000, 1790007200
 
 def _load() -> str:
     """Two hours of an agent's metrics, each quarter of a minute: 5 requests a second and instance, but 10 in the last half hour's first
-    third. Each takes 60 ms of work. ``young`` is there since 20 minutes, ``quiet`` has hardly a request."""
-    counted: dict[str, list[str]] = {"planner": [], "young": [], "quiet": []}
+    third. Each takes 60 ms of work. ``young`` is there since 20 minutes, ``quiet`` has hardly a request, and the only instance of ``moved``
+    went to another host half an hour before the end."""
+    counted: dict[str, list[str]] = {"planner": [], "young": [], "quiet": [], "moved": []}
     busy, seconds, buckets, sums, counts = [], [], [], [], []
     total = 0.0
     for at in range(LOAD_START, LOAD_END + 1, 15):
@@ -58,6 +59,9 @@ def _load() -> str:
                 buckets.append(f'agent_duration_seconds_bucket{{{labels},le="{bound}"}} {total * part} {at}')
             sums.append(f"agent_duration_seconds_sum{{{labels}}} {total * 0.08} {at}")
             counts.append(f"agent_duration_seconds_count{{{labels}}} {total} {at}")
+        moved = f'agent="moved",host="{"old" if at < LOAD_END - 1800 else "new"}"'
+        counted["moved"].append(f"agent_requests_total{{{moved}}} {total} {at}")
+        busy.append(f"agent_busy{{{moved}}} {rate * 0.06} {at}")
         if at > LOAD_END - 1200:
             counted["young"].append(f'agent_requests_total{{agent="young"}} {total} {at}')
         counted["quiet"].append(f'agent_requests_total{{agent="quiet"}} {(at - LOAD_START) // 300} {at}')

@@ -222,6 +222,32 @@ def test_where_whitt_is_short_a_simulation_takes_over() -> None:
     assert high - low < 0.2 * exact
 
 
+SATURATED = [
+    (2, 0.99, 4.0), (10, 0.95, 50.0), (20, 0.995, 0.5), (100, 0.96, 25.0), (200, 0.97, 16.0), (500, 0.95, 50.0),
+    (500, 0.97, 25.0), (500, 0.992, 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("servers", "used", "scv"), SATURATED)
+def test_where_no_simulation_settles_the_answer_is_near_and_not_short(servers: int, used: float, scv: float) -> None:
+    """With many servers and bursts Whitt's mean would be a quarter of the truth."""
+    part, mean = gi_m_c(servers, used, scv)
+    found = answers.answer(Workload(used * servers, 1.0, servers, arrival_scv=scv))
+    assert found.method.startswith("G/G/c: the limit of heavy traffic")
+    assert 1 < found.wait.mean / mean < 1.4
+    assert 1 < found.wait.p95 / (mean / part * math.log(part / 0.05)) < 1.16
+
+
+def test_a_promise_that_few_servers_keep_is_kept_by_more() -> None:
+    """Across where a simulation takes over, at 506."""
+    slo = Slo(1.2, of="wait")
+    kept = [
+        slo.met(answers.answer(Workload(475.0, 1.0, count, arrival_scv=50.0), Effort(1, 2)))
+        for count in (500, 504, 506)
+    ]
+    assert kept == [False, False, False]
+
+
 MARKOV, BURSTY = Queue(3.0, 1.0, 4), Burst(3.0, 0.2, 30.0)
 METHODS: list[tuple[Queue, str]] = [
     (MARKOV, "M/M/c:"),
@@ -239,7 +265,7 @@ METHODS: list[tuple[Queue, str]] = [
     (replace(MARKOV, law="pareto"), "simulation"),
     (replace(MARKOV, room=9, service_scv=0.5), "simulation"),
     (Queue(15.0, 1.0, 20, arrival_scv=0.5), "simulation"),
-    (Queue(999.0, 1.0, 1000, arrival_scv=4.0), "G/G/c"),  # no simulation would settle
+    (Queue(999.0, 1.0, 1000, arrival_scv=4.0), "G/G/c: the limit of heavy traffic"),  # no simulation would settle
 ]
 
 

@@ -53,6 +53,29 @@ def test_the_peak_and_the_work_of_a_real_prometheus(ask: Ask, busy: dict[str, st
     assert planner["needed"]["instances"] == 3
 
 
+def test_what_moved_is_not_busy_twice(ask: Ask) -> None:
+    """Within a tenth: no sample marks where the old series ends, and Prometheus goes on with its last for five minutes."""
+    moved = agent("moved", requests='agent_requests_total{agent="moved"}', busy='agent_busy{agent="moved"}')
+    (found,) = study(options(agents=[moved], window="1h"), ask)["agents"]
+    assert found["service_time"] == pytest.approx(0.06, rel=0.1)
+    assert found["inputs"]["confidence"] == "medium"
+    assert "1 of 1 counters are younger than the window" in found["notes"][0]
+
+
+@pytest.mark.parametrize(("times", "agrees"), [(1, True), (2, False)])
+def test_calls_that_do_not_agree_with_what_was_measured_end_nothing(ask: Ask, times: int, agrees: bool) -> None:
+    """Peaks of different moments are enough for it. Both agents are answered, only what hangs on the calls is not."""
+    agents = [
+        agent("planner", requests=REQUESTS, busy=BUSY) | {"calls": {"moved": times / 2}},
+        agent("moved", requests='agent_requests_total{agent="moved"}', busy='agent_busy{agent="moved"}'),
+    ]
+    found = study(options(agents=agents, window="1h"), ask)
+    assert all("now" in one for one in found["agents"])
+    assert ("end_to_end" in found) == agrees
+    said = "the others call it 20 times a second, but it got 10: "
+    assert any(note.startswith(said) for note in found["agents"][1]["notes"]) != agrees
+
+
 def test_response_times_are_no_service_times(ask: Ask) -> None:
     metrics = {"requests": REQUESTS, "duration": 'agent_duration_seconds{agent="planner"}'}
     (planner,) = study(options(agents=[agent("planner", **metrics)], window="1h"), ask)["agents"]
@@ -109,7 +132,8 @@ def vector(*values: float | str) -> Answer:
 
 GOOD = {
     "peak": vector(20.0), "mean": vector(10.0), "requests": vector(36_000.0), "counters": vector(2.0),
-    "counters_before": vector(2.0), "minutes": vector(), "busy": vector(0.6), "busy_peak": vector(2.0),
+    "counters_before": vector(2.0), "counters_kept": vector(2.0), "minutes": vector(), "busy": vector(0.6), "busy_peak": vector(2.0),
+    "busy_most": vector(1.0),
 }  # fmt: skip
 
 
@@ -118,8 +142,16 @@ def histogram(*buckets: tuple[str, float | str]) -> dict[str, Answer]:
     return {"buckets": Answer("vector", series), "response_sum": vector(1000.0), "response_count": vector(10_000.0)}
 
 
-def test_good_data_have_no_notes() -> None:
-    found = inputs.observed(GOOD, 3600, 4)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"busy_peak": vector(6.0)},  # it had six instances in the window
+        {"busy_peak": vector(4.0), "busy_most": vector(4.0)},  # one series, of all
+    ],
+)
+def test_good_data_have_no_notes(given: dict[str, Answer]) -> None:
+    found = inputs.observed({**GOOD, **given}, 3600, 4)
     assert (found.service, found.source, found.confidence, found.notes) == (pytest.approx(0.06), "busy", "high", ())
 
 
@@ -135,7 +167,10 @@ def test_good_data_have_no_notes() -> None:
         ({"peak": vector(0.0)}, "their rate is 0"),
         ({"busy": vector(0.0)}, "is it the right gauge"),
         ({"busy": vector("NaN")}, "busy: NaN"),
-        ({"busy_peak": vector(9.0)}, "more than the 4 that can be worked on at a time; it counts those that wait"),
+        (
+            {"busy_peak": vector(9.0), "busy_most": vector(5.0)},
+            "more than the 4 that can be .* it counts those that wait",
+        ),
         (histogram(("0.1", 5.0)), "no histogram"),
         (histogram(("0.1", "NaN"), ("+Inf", 5.0)), "no histogram"),
         (histogram(("+Inf", 5.0)) | {"response_count": vector(5.0)}, "duration: 5 requests"),
@@ -155,7 +190,8 @@ def minutes(*counts: float) -> Answer:
     ("odd", "note", "confidence"),
     [
         ({"requests": vector(400.0)}, "only 400 requests in the window", "low"),
-        ({"counters_before": vector(1.0)}, "1 of 2 counters are younger than the window", "medium"),
+        ({"counters_kept": vector(1.0)}, "1 of 2 counters are younger than the window", "medium"),
+        ({"counters_kept": vector()}, "2 of 2 counters are younger than the window", "medium"),
         ({"peak": vector(60.0)}, "the peak is 6.0 times the mean", "medium"),
         ({"minutes": minutes(*[100.0, 300.0] * 20)}, "arrivals are bursty", "medium"),
         (histogram(("0.1", 10.0), ("+Inf", 100.0)), "in the +Inf bucket: more than 0.1 s", "medium"),
@@ -211,6 +247,16 @@ def test_unstable_load_is_answered_with_the_smallest_stable_count() -> None:
     assert found["headroom"] < 0.6
 
 
+def test_a_promise_that_is_never_kept_has_no_date() -> None:
+    history = [[day * 86400, 5 + day] for day in range(10)]
+    (found,) = study(options(agents=[GIVEN | {"rate": 1, "slo": {"below": 0.01}, "history": history}]))["agents"]
+    assert found["largest_rate"] == 0
+    assert "trend" not in found
+
+
+GIVEN = {"name": "a", "rate": 1, "service_time": 1, "instances": 4}
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
@@ -220,6 +266,16 @@ def test_unstable_load_is_answered_with_the_smallest_stable_count() -> None:
         ({"agents": [{"name": "a", "rate": 1, "service_time": 1, "calls": {"b": 1}}]}, "a: calls: there is no agent b"),
         ({"agents": [{"name": "a", "rate": 0, "service_time": 1}]}, "a: rate: 0.0 is not a number above 0"),
         ({"agents": [{"name": "a", "rate": 1, "service_time": 1, "slo": {"below": 0}}]}, "a: slo"),
+        ({"agents": [GIVEN], "lose": {"b": 1}}, "lose: there is no agent b"),
+        ({"agents": [GIVEN], "lose": {"a": -2}}, "lose: a: -2 is not a number of at least 0"),
+        ({"agents": [GIVEN], "lose": {"a": 1.5}}, "lose: a: 1.5 is not a whole number"),
+        ({"agents": [GIVEN | {"zones": {"x": 2}}], "lose_zone": "y"}, "lose_zone: no agent has a zone y"),
+        ({"agents": [GIVEN | {"zones": {"x": "two"}}]}, "a: zones: x: 'two' is not a number"),
+        ({"agents": [GIVEN | {"calls": {"a": "often"}}]}, "a: calls: a: 'often' is not a number"),
+        ({"agents": [GIVEN | {"history": [[1]]}]}, r"a: history: \[1\] is not a time and a rate"),
+        ({"agents": [GIVEN | {"history": [[1, "x"]]}]}, "a: history: 'x' is not a number"),
+        ({"agents": [GIVEN | {"slo": {"below": 1, "loss": 1}}]}, "a: slo: a loss of at least 0 and below 1"),
+        ({"agents": [GIVEN], "replications": 1}, "replications: 1; an interval needs at least 2"),
         ({"agents": [], "window": "1x"}, ""),
     ],
 )
@@ -242,4 +298,5 @@ def test_zones_that_do_not_add_up() -> None:
 def test_a_window_without_a_whole_minute_of_the_clock_is_looked_at_finely(window: str, step: str) -> None:
     asked = promql.queries({"requests": "made", "busy": "now"}, window)
     assert asked["peak"] == f"max_over_time(sum(rate(made[5m]))[{window}:{step}])"
+    assert asked["busy"] == f"avg_over_time(sum(now)[{window}:{step}])"
     assert asked["busy_peak"] == f"max_over_time(sum(now)[{window}:{step}])"

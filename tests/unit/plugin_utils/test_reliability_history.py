@@ -44,13 +44,13 @@ def life(text: str) -> Life:
     ("up", "lives", "outages", "gaps"),
     [
         ("11111", "~40", "", 0),
-        ("00000", "", "", 0),
+        ("00000", "", "40", 0),
         ("11001", "~15! 5", "20+", 0),
         ("111001100", "~25! 20!", "20+ 15", 0),  # the last outage goes on
-        ("001111", "35", "", 0),  # how long it was down before is not known, so it is no outage; the next life is whole
+        ("001111", "35", "15+", 0),  # when it went down is not known, so it is no failure; the next life is whole
         ("111...111", "~20 ~20", "", 1),  # what happened in between is not known: no failure
-        ("111...000111", "~20 25", "", 1),  # nor that it went down then
-        ("110...0111", "~15! 25", "5", 1),
+        ("111...000111", "~20 25", "25+", 1),  # nor when it went down
+        ("110...0111", "~15! 25", "5 5+", 1),  # how long in between, neither
         ("111nn1", "~20 ~0", "", 1),
         ("1101011", "~15! 10! 15", "10+ 10+", 0),
     ],
@@ -79,6 +79,21 @@ def test_a_stop_that_is_meant_is_no_failure(given: dict[str, Any], lives: str, p
     assert found.lives == [life(text) for text in lives.split()]
     assert found.planned == planned
     assert found.failures + planned == 1 or given["plan"].changes == (5,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"plan": Plan(changes=(395,))},  # somebody restarted it
+        {"plan": Plan(changes=(420,))},  # or released it anew, which was recorded once it was proven
+        {"plan": Plan(windows=((350, 500),))},
+        {"wanted": "1" * 33 + "0" * 7 + "11"},
+    ],
+)
+def test_an_outage_is_a_failure_whatever_ends_it(given: dict[str, Any]) -> None:
+    found = seen("11" + "0" * 38 + "11", **given)
+    assert found.lives == [life("~15!"), life("15")]
+    assert (found.planned, [repair.seconds for repair in found.repairs]) == (0, [380])
 
 
 def test_a_change_between_two_samples_begins_a_new_life() -> None:
@@ -180,7 +195,9 @@ def test_a_forecast_finds_what_it_was_made_of(shape: float, model: str) -> None:
     assert found.fails.low <= truth <= found.fails.high
     assert found.weibull.shape.low <= shape <= found.weibull.shape.high
     assert found.mtbf.low <= 40_000 * math.gamma(1 + 1 / shape) <= found.mtbf.high
-    assert found.mttr.estimate == pytest.approx((28 * 100 + 4 * 95) / 28)  # the last outage of each of four goes on
+    assert found.mttr.estimate == pytest.approx(
+        (28 * 100 + 4 * (95 + 5)) / 32
+    )  # of four each began down; the last outage goes on
     assert (found.failures, found.basis.confidence) == (32, 0.9)
 
 
