@@ -4,9 +4,12 @@
 """What the role says to settings with which Grafana or Prometheus could not, or should not, be asked: before anything is changed."""
 
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import certifi
 import yaml
 
 from .. import ansible_programs, prometheus_server
@@ -72,3 +75,30 @@ def test_what_is_refused(tmp_path: Path) -> None:
     for message, (_entry, _bad, words) in zip(said, REFUSED, strict=True):
         assert words in message
     assert "heim" not in done.stdout + done.stderr
+
+
+def test_a_refused_reload_is_told_until_it_is_taken(tmp_path: Path, start_alertmanager: Callable[[str], str]) -> None:
+    """amtool lets it pass, and Alertmanager stays ready. Here it also stands for Prometheus: the metric differs by its prefix only."""
+    authority = tmp_path / "ca.pem"
+    shutil.copy(certifi.where(), authority)
+    people = {"url": "https://127.0.0.1:9/", "http_config": {"tls_config": {"ca_file": str(authority)}}}
+    told = {"route": {"receiver": "people"}, "receivers": [{"name": "people", "webhook_configs": [people]}]}
+    url = start_alertmanager(yaml.safe_dump(told))
+    address = url.removeprefix("http://")
+    reload = {"ansible.builtin.uri": {"url": f"{url}/-/reload", "method": "POST", "status_code": [200, 500]}}
+    look = {"ansible.builtin.include_role": {"name": "agentfactory.core.monitoring", "tasks_from": "server_in_force"}}
+    keep = {"ansible.builtin.set_fact": {"said": "{{ said + [ansible_failed_result.msg] }}"}}
+    tried = [reload, {"block": [look], "rescue": [keep]}]
+    tasks = [
+        {"ansible.builtin.command": f"mv {authority} {authority}.away"}, *tried,
+        {"ansible.builtin.command": f"mv {authority}.away {authority}"}, *tried,
+        {"ansible.builtin.copy": {"content": "{{ said | to_json }}", "dest": str(tmp_path / "said")}},
+    ]  # fmt: skip
+    given = {"said": [], "monitoring_prometheus_address": address, "monitoring_alertmanager_address": address}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": given, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(FLEET))
+    done = ansible_programs.run(tmp_path, "ansible-playbook", "-v", "-i", "hosts.yml", "play.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (message,) = json.loads((tmp_path / "said").read_text())
+    assert message.startswith("prometheus-alertmanager and prometheus refused the new configuration")
