@@ -5,6 +5,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,3 +103,30 @@ def test_a_refused_reload_is_told_until_it_is_taken(tmp_path: Path, start_alertm
     assert done.returncode == 0, done.stdout + done.stderr
     (message,) = json.loads((tmp_path / "said").read_text())
     assert message.startswith("prometheus-alertmanager and prometheus refused the new configuration")
+
+
+def test_a_certificate_with_anothers_key_is_not_put_in_place(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+             "-subj", "/CN=host", "-keyout", f"{name}.key", "-out", f"{name}.pem"], check=True, capture_output=True, cwd=tmp_path,
+        )  # fmt: skip
+    placed = tmp_path / "placed.pem"
+    placed.write_text("the former pair")
+    bring = {"name": "agentfactory.core.monitoring", "tasks_from": "hosts_certificate"}
+    keep = {
+        "ansible.builtin.copy": {"content": "{{ ansible_failed_result | to_json }}", "dest": str(tmp_path / "said")}
+    }
+    given = {
+        "monitoring_certificate": str(tmp_path / "one.pem"), "monitoring_key": str(tmp_path / "other.key"),
+        "__monitoring_certificate_file": str(placed),
+    }  # fmt: skip
+    block = {"block": [{"ansible.builtin.include_role": bring}], "rescue": [keep], "vars": given}
+    (tmp_path / "play.yml").write_text(
+        yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [block]}])
+    )
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(FLEET))
+    done = ansible_programs.run(tmp_path, "ansible-playbook", "-i", "hosts.yml", "play.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert placed.read_text() == "the former pair"
+    assert "failed to validate" in (tmp_path / "said").read_text()
