@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import certifi
+import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from .. import ansible_programs, prometheus_server
 
+ROLE = ansible_programs.ROOT / "roles/monitoring"
 GRAFANA = {
     "grafana_prometheus_url": "https://prometheus.example.org",
     "grafana_username": "grafana",
@@ -130,3 +134,23 @@ def test_a_certificate_with_anothers_key_is_not_put_in_place(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     assert placed.read_text() == "the former pair"
     assert "failed to validate" in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize(
+    ("address", "listens", "asked"),
+    [
+        ("0.0.0.0", "0.0.0.0", "127.0.0.1"),
+        ("::", "[::]", "[::1]"),
+        ("2001:db8::7", "[2001:db8::7]", "[2001:db8::7]"),
+        ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_where_the_exporters_listen_and_are_asked(address: str, listens: str, asked: str) -> None:
+    values = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    names = ("__monitoring_listens_at", "__monitoring_asked_at")
+    known = {"monitoring_listen_address": address, **{name: trust_as_template(values[name]) for name in names}}
+    known |= {"monitoring_node_exporter_port": 9100, "__monitoring_node_exporter_web": ""}
+    templar = Templar(DataLoader(), variables=known)
+    text = templar.template(trust_as_template((ROLE / "templates/node-exporter.j2").read_text()))
+    assert f"--web.listen-address={listens}:9100 " in str(text)
+    assert templar.template(trust_as_template("{{ __monitoring_asked_at }}")) == asked
