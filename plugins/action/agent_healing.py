@@ -90,14 +90,14 @@ class ActionModule(AskingAction):
     def _remedy(self, alert: healing.Alert) -> healing.Remedy:
         facts = self.ask("info", gather=["instances", "history"], verify=False, declared=self.declared())
         row = next(item for item in facts["instances"] if item["agent_id"] == alert.agent_id)
-        previous = None
+        previous, refusal = None, ""
         if healing.REMEDIES[alert.name] == "rollback" and row["release"]:
             try:
                 previous = self.ask("select", release="previous")["releases"].get(alert.agent_id)
-            except RemoteError:
-                previous = None  # it says that there is none
+            except RemoteError as error:
+                refusal = str(error)  # there is none, or it cannot be gone back to now
         since = time.time() - self.options["newer_hours"] * healing.HOUR
-        return healing.remedy(alert, row, facts["history"], previous, since)
+        return healing.remedy(alert, row, facts["history"], previous, since, refusal)
 
 
 def told(alert: healing.Alert, made: dict[str, Any]) -> str:

@@ -169,8 +169,9 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
     tls: "Optional[ssl.SSLContext]" = None
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, address: "tuple[str, int]", *arguments: Any) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, *arguments)
         self._free = threading.BoundedSemaphore(MOST_REQUESTS)
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who changed what on this host, when, from, to, and how it ended: one JSON line a change, only ever appended."""
 
+import contextlib
 import functools
 import json
 import os
 import time
+from collections.abc import Collection
 from typing import Any, NamedTuple, Optional
 
 from .files import canonical
-from .layout import Layout
+from .layout import Layout, meant
 
 
 def append(layout: Layout, who: "dict[str, Any]", agent_id: str, action: str, *, before: Optional[str],
@@ -31,19 +33,23 @@ def append(layout: Layout, who: "dict[str, Any]", agent_id: str, action: str, *,
         os.fsync(descriptor)
 
 
-def read(layout: Layout, *, last: Optional[int] = None) -> "list[dict[str, Any]]":
-    """The newest `last` records (all by default), oldest first; a line cut off by a crash is left out."""
+def read(
+    layout: Layout, *, last: Optional[int] = None, only: "Optional[Collection[str]]" = None
+) -> "list[dict[str, Any]]":
+    """The newest `last` records (all by default) of the agents in `only` (all: None), oldest first; without a line that a crash cut off."""
     try:
         lines = (layout.factory / "history.jsonl").read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    records = []
-    for line in lines[-last:] if last else lines:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    records: list[dict[str, Any]] = []
+    for line in reversed(lines):
+        if len(records) == last:
+            break
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if meant(record["agent_id"], only):
+                records.append(record)
+    return records[::-1]
 
 
 def stopped(layout: Layout, agent_id: str) -> bool:

@@ -32,7 +32,7 @@ def gather(layout: Layout, request: "dict[str, Any]") -> "dict[str, Any]":
     if "platform" in wanted:
         result["platform"] = platform()
     if "history" in wanted:
-        result["history"] = history.read(layout, last=100)
+        result["history"] = history.read(layout, last=100, only=request.get("only"))
     if "instances" in wanted:
         here = [i for i in instances(layout) if meant(i.id, request.get("only"))]
         states = truth.states(here, Systemd())

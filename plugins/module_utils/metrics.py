@@ -63,7 +63,7 @@ HOST_FAMILIES = {
     "collect_timestamp_seconds": ("gauge", "When the values here were collected (Unix time).", ()),
     "collect_duration_seconds": ("gauge", "How long that took.", ()),
     "probe_timestamp_seconds": ("gauge", "When the last round of all agents' health probes ended (Unix time).", ()),
-    "collect_errors": ("counter", "Agents that could not be looked at.", ()),
+    "collect_errors": ("counter", "What could not be looked at: an agent, or what is written down of an activation.", ()),
 }  # fmt: skip
 CAPABILITIES = {
     "cpu": "cpu_seconds", "throttling": "cpu_periods", "memory": "memory_bytes", "oom": "oom_kills", "tasks": "tasks",
@@ -129,18 +129,23 @@ class Watch:
             with self._contained():
                 found += self._of(instance, known)
         found += self._capabilities(found)
-        intent = activator.read_intent(self.layout)
-        if intent and not intent["done"] and "at" in intent:
-            found.append(Sample("activation_start_timestamp_seconds", intent["at"]))
+        with self._contained():
+            found += self._activation()
         found.append(Sample("collect_errors", self._errors))
         found.append(Sample("collect_timestamp_seconds", now))
         found.append(Sample("collect_duration_seconds", time.monotonic() - began))
         found.append(Sample("probe_timestamp_seconds", now - (began - self._tried_all)))
         return found
 
+    def _activation(self) -> "Iterator[Sample]":
+        """One that a reboot has ended is not under way, though nobody has written down yet how it went."""
+        intent = activator.read_intent(self.layout)
+        if intent and not intent["done"] and "at" in intent and intent["boot"] == activator.boot():
+            yield Sample("activation_start_timestamp_seconds", intent["at"])
+
     @contextlib.contextmanager
     def _contained(self) -> "Iterator[None]":
-        """One agent that cannot be looked at does not hide the others; the journal says why."""
+        """What cannot be looked at does not hide the rest; the journal says why."""
         try:
             yield
         except Exception:

@@ -35,7 +35,7 @@ options:
     choices:
       platform: What an artifact has to fit.
       instances: The instances with their releases, health and resources.
-      history: The last 100 changes to this host's agents.
+      history: The last 100 changes to the agents that this is about.
     default: [platform, instances]
   only:
     description:

@@ -6,6 +6,7 @@
 import ipaddress
 import posixpath
 import re
+import warnings
 from typing import Any
 
 from . import _checks as c
@@ -15,10 +16,13 @@ VERSION = r"[0-9A-Za-z_][0-9A-Za-z._-]{0,63}"
 TARGET = re.compile(r"(?P<os>linux)/(?P<arch>[a-z0-9]+)(?:\+(?P<libc>glibc\d+\.\d+|musl))?(?:\+py(?P<python>3\.\d+))?")
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 ARCHITECTURES = ("amd64", "arm64", "riscv64", "arm", "386", "ppc64le", "s390x")
-_STRING = r'"(?:[^"\\]|\\.)*"'
+_STRING = r'"(?:[^"\\\n]|\\["\\nt])*"'
 _MATCHER = rf"\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*{_STRING}\s*"
 _SELECTOR = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{{(?P<labels>{_MATCHER}(?:,{_MATCHER})*,?\s*)?\}})?")
-_LABEL = re.compile(rf"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(?:=~|!~|!=|=)\s*{_STRING}\s*,?")
+_LABEL = re.compile(rf"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*({_STRING})\s*,?")
+# What Python takes in a regular expression and Prometheus' RE2 does not, or differently: groups that look around, references back,
+# possessive quantifiers, more than 999 repetitions, classes by their names.
+_NOT_RE2 = re.compile(r"\(\?(?!:)|\\[^\W_dDsSwW]|[*+?}]\+|\{\d*,?\d{4,}|\[:")
 _OWN_LABELS = ("job", "host", "environment", "agent", "agent_id")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 RESERVED_SECRETS = ("config", "config.json")
@@ -124,10 +128,26 @@ def selector(value: Any, key: str, problems: c.Problems) -> str:
     found = _SELECTOR.fullmatch(text)
     if text and not found:
         problems.add(key, f'{text!r} must be a counter\'s selector, such as requests_total{{code!~"5.."}}')
-    own = [name for name in _LABEL.findall(found["labels"] or "") if name in _OWN_LABELS] if found else []
-    for name in own:
-        problems.add(key, f"the label {name} is set by the fleet: leave it out")
+    for name, operator, quoted in _LABEL.findall(found["labels"] or "") if found else []:
+        if name in _OWN_LABELS:
+            problems.add(key, f"the label {name} is set by the fleet: leave it out")
+        elif name == "__name__":
+            problems.add(key, "the counter's name comes before the braces: leave __name__ out")
+        elif "~" in operator and not _is_expression(quoted):
+            problems.add(key, f"{quoted} of the label {name} is no regular expression that Prometheus takes")
     return text
+
+
+def _is_expression(quoted: str) -> bool:
+    """Whether RE2 takes it, which is asked of Python for want of it: what is in doubt is not taken."""
+    escapes = {"n": "\n", "t": "\t"}
+    text = re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), quoted[1:-1])
+    try:
+        with warnings.catch_warnings(action="error", category=FutureWarning):
+            re.compile(text)
+    except (re.error, OverflowError, FutureWarning):
+        return False
+    return not _NOT_RE2.search(re.sub(r"\\[\W_]", "x", text))
 
 
 def network(value: Any, key: str, problems: c.Problems) -> str:

@@ -125,10 +125,15 @@ def declared(alert: Alert, declarations: Sequence[Mapping[str, Any]]) -> None:
 
 
 def remedy(
-    alert: Alert, row: Mapping[str, Any], history: Sequence[Mapping[str, Any]], previous: str | None, since: float
+    alert: Alert,
+    row: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    previous: str | None,
+    since: float,
+    refusal: str = "",
 ) -> Remedy:
-    """What helps an agent. `row` is what `info` says of it, `previous` the release that a rollback would choose (None: there is none);
-    a release activated before `since` (Unix s) is not new any more.
+    """What helps an agent. `row` is what `info` says of it, `previous` the release that a rollback would choose (None: there is none, as
+    the host says in `refusal`); a release activated before `since` (Unix s) is not new any more.
     """
     if row["state"] in ("missing", "not activated"):
         return Remedy("", f"it is {row['state']} here: deploy it")
@@ -140,10 +145,12 @@ def remedy(
         if not row["enabled"]:
             return Remedy("", "it was stopped on purpose")
         return Remedy("restart", f"it is {row['state']}")
+    if row["state"] == "stopped" and not row["enabled"]:
+        return Remedy("", "it was stopped on purpose")
     if row["state"] not in ("crash-looping", "failed") and not row["restarts"]:
         return Remedy("", "it has not been restarted since it was started")
     if previous is None:
-        return Remedy("diagnose", "there is no older good release to go back to")
+        return Remedy("diagnose", refusal or "there is no older good release to go back to")
     why_not = _not_newer(alert.agent_id, row["release"], history, since)
     if why_not:
         return Remedy("diagnose", why_not)

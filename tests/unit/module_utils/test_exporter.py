@@ -305,3 +305,8 @@ def test_a_collection_that_fails_is_an_error_and_the_next_is_asked_again(serve, 
         broken.setattr(exporter.Watch, "samples", lambda _self: 1 / 0)
         assert ask(port)[0] == 500
     assert ask(port)[0] == 200
+
+
+def test_it_listens_on_addresses_of_ipv6_too(serve):
+    """This one is of IPv4 as IPv6 writes it, since not every machine has an address of IPv6."""
+    assert ask(serve(address="::ffff:127.0.0.1"))[0] == 200

@@ -10,7 +10,7 @@ import stat
 
 import pytest
 
-from ansible_collections.agentfactory.core.plugins.module_utils import history, lease
+from ansible_collections.agentfactory.core.plugins.module_utils import history, info, lease
 from ansible_collections.agentfactory.core.plugins.module_utils.errors import Busy
 
 
@@ -102,6 +102,18 @@ def test_changes_are_appended_with_who_what_when_from_and_to(layout):
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert history.read(layout, last=1) == [two]
     assert history.read(layout, last=9) == [one, two]
+
+
+@pytest.mark.parametrize(
+    ("only", "runs"),
+    [(None, ["r4", "r5"]), (["arm@0"], ["r1", "r3"]), (["arm"], ["r2", "r3"]), (["ear"], ["r4", "r5"]), ([], [])],
+)
+def test_the_newest_of_an_agent_are_there_whatever_others_did_since(layout, only, runs):
+    for run, agent_id in (("r1", "arm@0"), ("r2", "arm@1"), ("r3", "arm@0"), ("r4", "ear@0"), ("r5", "ear@0")):
+        record(layout, run, agent_id, "activate", None, "1-a")
+    assert [r["run"] for r in history.read(layout, last=2, only=only)] == runs
+    asked = {"gather": ["history"], "only": only}
+    assert [r["run"] for r in info.gather(layout, asked)["history"]][-2:] == runs
 
 
 @pytest.mark.parametrize("cut", [1, 2, 30, 1000])

@@ -312,6 +312,24 @@ def test_an_activation_under_way_is_told(watch, layout):
     assert abs(values(watch.samples())["activation_start_timestamp_seconds"] - time.time()) < 3600
 
 
+def test_an_activation_that_a_reboot_has_ended_is_not_under_way(watch, layout, monkeypatch):
+    activator.write_intent(layout, [], {"who": {"run": "r"}})
+    monkeypatch.setattr(activator, "boot", lambda: "the next one")
+    assert "activation_start_timestamp_seconds" not in values(watch.samples())
+
+
+@pytest.mark.parametrize(
+    ("written", "errors"), [("[1]", 0), ("{", 0), ('{"done": false, "at": 1}', 1), ('{"run": "r"}', 1)]
+)
+def test_a_damaged_record_of_an_activation_does_not_hide_the_agents(watch, running, layout, written, errors):
+    path = activator.intent_path(layout)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(written)
+    found = values(watch.samples())
+    assert (found["agent_up"], found["collect_errors"]) == (1, errors)
+    assert "activation_start_timestamp_seconds" not in found
+
+
 def test_one_agent_that_cannot_be_read_does_not_hide_the_others(watch, running, instance, layout):
     broken = layout.agents / "broken" / "0"
     (broken / "releases").mkdir(parents=True)

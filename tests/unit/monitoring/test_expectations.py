@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from ansible_collections.agentfactory.core.plugins.plugin_utils import expectations
+from ansible_collections.agentfactory.core.plugins.plugin_utils import _manifest_values, expectations
+from ansible_collections.agentfactory.core.plugins.plugin_utils._checks import Problems
 from ansible_collections.agentfactory.core.plugins.plugin_utils.declare import DeclarationError
 from ansible_collections.agentfactory.core.plugins.plugin_utils.monitoring import Member
 
@@ -213,3 +214,21 @@ def seen(host, *down, answers=True):
 def test_what_is_lost_is_told_once(promtool, tmp_path, hosts, series, told):
     """A host without power is one page, whatever runs on it; that too few are left in the fleet is another one."""
     assert firing(promtool, tmp_path, [member(host, *LOST) for host in hosts], series, 20) == told
+
+
+@pytest.mark.parametrize(
+    ("labels", "takes"),
+    [
+        (r'code=~"5..|4(?:0|2)\\d+", path!~"/a[b-d]*\\.x?", said="\"\\\n\t", more=~"[^+*]{2,3}"', True),
+        (r'code=~"("', False), (r'code=~"\d+"', False), (r'code="\x"', False), (r'__name__="x"', False), (r'code=~"(?=5)."', False),
+        (r'code!~"(.)\\1"', False), (r'code=~"5*+"', False), (r'code=~"5{1001}"', False), (r'code=~"[[:digits:]]"', False),
+        (r'code=~"\\Z"', False), (r'code=~"[b-a]"', False), ('code="\n"', False),
+    ],
+)  # fmt: skip
+def test_a_manifest_takes_no_selector_that_prometheus_does_not(promtool, tmp_path, labels, takes):
+    text = "jobs_total{%s}" % labels
+    problems = Problems("agent.yml")
+    _manifest_values.selector(text, "slo.good", problems)
+    rules = tmp_path / "rules.yml"
+    rules.write_text(json.dumps({"groups": [{"name": "g", "rules": [{"record": "a:b", "expr": text}]}]}))
+    assert [not problems.lines, promtool("check", "rules", rules).returncode == 0] == [takes, takes]

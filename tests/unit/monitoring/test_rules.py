@@ -22,6 +22,8 @@ ANNOTATIONS = {"summary", "description", "runbook_url"}
 ALWAYS = "MonitoringWatchdog"  # fires always: it has no threshold and no input
 # Maintenance is no excuse for what was spent, and does not hide itself. What monitoring says of itself is of the whole fleet.
 MAINTENANCE_OR_NOT = {"GenaiTokenBudget", "HostMaintenance"}
+# On Prometheus and Alertmanager themselves: they are of no fleet, as several may share them.
+OF_THEMSELVES = {"MonitoringNotificationsFailed", "MonitoringReloadFailed"}
 # Newer than 2.42 (or experimental): not in rules that must load there.
 TOO_NEW = ("mad_over_time", "sort_by_label", "limitk", "limit_ratio", "info", "histogram_avg", "histogram_stddev")
 # Alerts on a whole agent have no host; who loses its host keeps what the host is not needed for.
@@ -123,6 +125,8 @@ def test_fires_and_says_whom_it_is_about(name):
         assert {"agent", "environment"} <= labels
     elif name.startswith(("Agent", "Genai")):
         assert {"host", "environment", "agent", "agent_id"} <= labels
+    elif name in OF_THEMSELVES:
+        assert "host" in labels
     elif name != ALWAYS:
         assert {"host", "environment"} <= labels
     assert set(alert["exp_annotations"]) == ANNOTATIONS

@@ -168,6 +168,8 @@ UPDATED = [switch(None, "1-a"), switch("1-a", "2-b")]
         (LOOP, {}, [*UPDATED, switch("2-b", "2-b")], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
         (LOOP, {}, [*UPDATED, switch("2-b", "3-c", result="undone")], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
         (LOOP, {}, [*UPDATED, switch("1-z", "1-y", "b@0")], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
+        (LOOP, {"enabled": False}, UPDATED, "1-a", "", "it was stopped on purpose"),
+        (LOOP, {"enabled": False, "state": "crash-looping"}, UPDATED, "1-a", "rollback", "2-b is newer than 1-a, which was good"),
         (LOOP, {}, [switch(None, "2-b")], None, "diagnose", "there is no older good release to go back to"),
         (LOOP, {}, [], "1-a", "diagnose", "2-b has run for long: what changed is something else"),
         (LOOP, {}, [switch("1-a", "2-b", hours=24)], "1-a", "rollback", "2-b is newer than 1-a, which was good"),
@@ -185,6 +187,11 @@ def test_what_helps(
     alert: healing.Alert, row: dict[str, Any], history: list[Any], previous: str | None, action: str, reason: str
 ) -> None:
     assert healing.remedy(alert, {**ROW, **row}, history, previous, NOW - 24 * 3600) == healing.Remedy(action, reason)
+
+
+def test_why_a_release_cannot_be_gone_back_to_is_what_the_host_says() -> None:
+    refusal = "a@0: release 1-a is damaged on this host"
+    assert healing.remedy(LOOP, ROW, UPDATED, None, NOW - 24 * 3600, refusal) == healing.Remedy("diagnose", refusal)
 
 
 def acted(minutes: float, host: str = "h1", agent_id: str = "a@0", outcome: str = "acts") -> dict[str, Any]:

@@ -229,6 +229,8 @@ def test_stored_has_neither_source_nor_platforms() -> None:
         ("slo.good", "jobs_total{a=1}", "slo.good: 'jobs_total{a=1}' must be a counter's selector"),
         ("slo.good", 'a{b="c"} or vector(1)', "must be a counter's selector"),
         ("slo.good", 'a{b="c", agent=~".*"}', "slo.good: the label agent is set by the fleet: leave it out"),
+        ("slo.good", 'a{__name__="b"}', "slo.good: the counter's name comes before the braces: leave __name__ out"),
+        ("slo.good", 'a{b=~"("}', 'slo.good: "(" of the label b is no regular expression that Prometheus takes'),
         ("slo.total", 5, "slo.total: must be a string, not a number"),
         ("config.schema", 5, "config.schema: must be a file's name or a JSON Schema, not a number"),
         ("config.schema", {"type": "strnig"}, "config.schema.type: is not a valid JSON Schema"),
