@@ -124,7 +124,7 @@ class Balanced:
             finally:
                 self.be(servers=(), haproxy=False)
 
-    def be(self, *, servers: Iterable[str] = SERVERS, haproxy: bool = True) -> None:
+    def be(self, *, servers: Iterable[str] = tuple(SERVERS), haproxy: bool = True) -> None:
         """Have these servers run and no others, and HAProxy or not."""
         for name in set(self._servers) - set(servers):
             server = self._servers.pop(name)

@@ -8,6 +8,7 @@ What a scrape would have seen is worked out from the unit's own delays; promtool
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,11 @@ def delay(restarts: int) -> float:
 
 def scrapes(runs: Iterator[float]) -> Iterator[tuple[int, int]]:
     """Whether it waits for its restart, and how often it was restarted, as each scrape sees it."""
-    restarts, ends = 0, next(runs)
+    restarts, ends = 0, next(runs, math.inf)
     starts = ends + delay(0)
     for at in range(0, HOURS * 3600, SCRAPE):
         while at >= starts:
-            restarts, ends = restarts + 1, starts + next(runs, float("inf"))
+            restarts, ends = restarts + 1, starts + next(runs, math.inf)
             starts = ends + delay(restarts)
         yield int(at >= ends), restarts
 
