@@ -130,7 +130,7 @@ def filler(shelf: Shelf) -> str:
     return "6.0.0"
 
 
-SMALL = f"cp -a {STATE} /root/state && mount -t tmpfs -o size=3m,mode=755 tmpfs {STATE} && cp -a /root/state/. {STATE} && rm -r /root/state"
+SMALL = f"cp -a {STATE} /srv/state && mount -t tmpfs -o size=3m,mode=755 tmpfs {STATE} && cp -a /srv/state/. {STATE} && rm -r /srv/state"
 READ_ONLY = "mount --bind {0} {0} && mount -o remount,bind,ro {0}"
 
 
