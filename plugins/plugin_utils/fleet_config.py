@@ -25,8 +25,6 @@ _GENERATION = 2  # raise it when what counts as valid changes
 
 def config_problems(manifest: Mapping[str, Any], config: dict[str, Any]) -> list[tuple[str, str]]:
     """(dotted key below config, reason) for each violation; [] where it is valid or cannot be judged yet."""
-    if manifest["config"]["schema"] is None:
-        return []
     if not plain(config):  # a host's values are not known yet: they are judged when its release is staged
         return _top_level(config, manifest["config"])
     return violations(manifest["config"], config)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.plugins.loader import become_loader, connection_loader, shell_loader
 
 from . import artifact, asked, declare, remote, whoami
@@ -36,10 +37,10 @@ def prepare(variables: dict[str, Any]) -> None:
 
 def _of_ansible() -> None:
     """Where its plugins are and what options they have, and how a task's result is made of its type hints: 2 ms a fork."""
-    plugins = ((connection_loader, "connection"), (become_loader, "become_method"))
-    for loader, option in plugins:
-        loader.get(context.CLIARGS.get(option), class_only=True)
-    shell_loader.get("sh", class_only=True)
+    with suppress(AnsibleError, ValueError):
+        connection_loader.get(context.CLIARGS.get("connection"), class_only=True)
+        become_loader.get(context.CLIARGS.get("become_method"), class_only=True)
+        shell_loader.get("sh", class_only=True)
     with suppress(ImportError, AttributeError):
         from ansible._internal._task import UnifiedTaskResult  # of core 2.21
 
